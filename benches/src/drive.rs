@@ -1,0 +1,141 @@
+//! Drives any client through a load, all of them the same way: lanes, executors, the check of each length. Names no
+//! peer, reads no clock.
+
+use std::error::Error;
+use std::future::Future;
+use std::sync::Arc;
+use std::thread;
+
+use futures::executor::block_on;
+use futures::stream::{FuturesUnordered, TryStreamExt};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::scenarios::{Load, Verb};
+
+pub type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// A peer that is ready: does a load each time that it is called, on the client that it holds.
+pub type Slice = Box<dyn FnMut(&Load) -> Outcome>;
+
+/// An asynchronous client. Every request answers a length, and reads the whole body for it.
+pub trait AsyncClient: Clone + Send + Sync + 'static {
+    fn fresh() -> Outcome<Self>;
+    fn fetch(&self, url: &str) -> impl Future<Output = Outcome<u64>> + Send;
+    fn discard(&self, url: &str) -> impl Future<Output = Outcome<u64>> + Send;
+    fn upload(&self, url: &str, body: &'static [u8]) -> impl Future<Output = Outcome<u64>> + Send;
+}
+
+/// A blocking client, shared by threads.
+pub trait BlockingClient: Sync + Sized + 'static {
+    fn fresh() -> Outcome<Self>;
+    fn fetch(&self, url: &str) -> Outcome<u64>;
+    fn discard(&self, url: &str) -> Outcome<u64>;
+    fn upload(&self, url: &str, body: &'static [u8]) -> Outcome<u64>;
+}
+
+/// What runs the futures of a peer.
+pub enum Executor {
+    /// Tokio with its default number of worker threads; each lane is a task of its own.
+    TokioMany(Runtime),
+    /// Tokio on the caller's thread.
+    TokioOne(Runtime),
+    /// The caller's thread, no runtime: all lanes in one set of futures.
+    Plain,
+}
+
+impl Executor {
+    pub fn tokio_many() -> Outcome<Self> {
+        Ok(Self::TokioMany(Builder::new_multi_thread().enable_all().build()?))
+    }
+
+    pub fn tokio_one() -> Outcome<Self> {
+        Ok(Self::TokioOne(Builder::new_current_thread().enable_all().build()?))
+    }
+
+    fn run<C: AsyncClient>(&self, client: &C, load: &Arc<Load>) -> Outcome {
+        let lanes = || (0..load.lanes).map(|_| lane(client.clone(), Arc::clone(load)));
+        match self {
+            Self::TokioOne(runtime) if load.lanes == 1 => runtime.block_on(lane(client.clone(), Arc::clone(load))),
+            Self::TokioMany(runtime) | Self::TokioOne(runtime) => runtime.block_on(async {
+                let tasks: Vec<_> = lanes().map(tokio::spawn).collect();
+                for task in tasks {
+                    task.await??;
+                }
+                Ok(())
+            }),
+            Self::Plain if load.lanes == 1 => block_on(lane(client.clone(), Arc::clone(load))),
+            Self::Plain => block_on(lanes().collect::<FuturesUnordered<_>>().try_collect()),
+        }
+    }
+}
+
+/// Makes an asynchronous peer ready.
+pub fn asynchronous<C: AsyncClient>(executor: Executor) -> Outcome<Slice> {
+    let client = C::fresh()?;
+    Ok(Box::new(move |load| executor.run(&client, &Arc::new(load.clone()))))
+}
+
+/// Makes a blocking peer ready.
+pub fn blocking<C: BlockingClient>() -> Outcome<Slice> {
+    let client = C::fresh()?;
+    Ok(Box::new(move |load| in_threads(load, (0..load.lanes).map(|_| || blocking_lane(&client, load)))))
+}
+
+/// Runs each lane on a thread of its own; a single one stays on the caller's.
+pub fn in_threads<L>(load: &Load, mut lanes: impl Iterator<Item = L>) -> Outcome
+where
+    L: FnOnce() -> Outcome + Send,
+{
+    if load.lanes == 1 {
+        return lanes.next().map_or(Ok(()), |lane| lane());
+    }
+    thread::scope(|scope| {
+        let threads: Vec<_> = lanes.map(|lane| scope.spawn(lane)).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a lane panicked")?)
+    })
+}
+
+/// Fails the run of a peer that did not read what it should have read.
+pub fn check(got: u64, load: &Load) -> Outcome {
+    if got == load.length { Ok(()) } else { Err(format!("{got} bytes instead of {}", load.length).into()) }
+}
+
+async fn lane<C: AsyncClient>(client: C, load: Arc<Load>) -> Outcome {
+    for _ in 0..load.requests / load.lanes {
+        if load.fresh {
+            once(&C::fresh()?, &load).await?;
+        } else {
+            once(&client, &load).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn once<C: AsyncClient>(client: &C, load: &Load) -> Outcome {
+    let got = match load.verb {
+        Verb::Fetch => client.fetch(&load.url).await?,
+        Verb::Discard => client.discard(&load.url).await?,
+        Verb::Upload => client.upload(&load.url, load.upload).await?,
+    };
+    check(got, load)
+}
+
+fn blocking_lane<C: BlockingClient>(client: &C, load: &Load) -> Outcome {
+    for _ in 0..load.requests / load.lanes {
+        if load.fresh {
+            blocking_once(&C::fresh()?, load)?;
+        } else {
+            blocking_once(client, load)?;
+        }
+    }
+    Ok(())
+}
+
+fn blocking_once<C: BlockingClient>(client: &C, load: &Load) -> Outcome {
+    let got = match load.verb {
+        Verb::Fetch => client.fetch(&load.url)?,
+        Verb::Discard => client.discard(&load.url)?,
+        Verb::Upload => client.upload(&load.url, load.upload)?,
+    };
+    check(got, load)
+}

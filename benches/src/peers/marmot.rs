@@ -1,0 +1,55 @@
+//! marmot, async and blocking: one client has both sides. No option is set.
+
+use std::io;
+use std::pin::pin;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use marmot::{AsyncReadResponseExt, HttpClient, ReadResponseExt};
+
+use crate::drive::{AsyncClient, BlockingClient, Outcome};
+
+#[derive(Clone)]
+pub struct Marmot(HttpClient);
+
+impl AsyncClient for Marmot {
+    fn fresh() -> Outcome<Self> {
+        Ok(Self(HttpClient::new()?))
+    }
+
+    async fn fetch(&self, url: &str) -> Outcome<u64> {
+        Ok(self.0.get_async(url).await?.bytes().await?.len() as u64)
+    }
+
+    async fn discard(&self, url: &str) -> Outcome<u64> {
+        let mut body = pin!(self.0.get_async(url).await?.into_body());
+        let mut total = 0;
+        while let Some(chunk) = body.try_next().await? {
+            total += chunk.len() as u64;
+        }
+        Ok(total)
+    }
+
+    async fn upload(&self, url: &str, body: &'static [u8]) -> Outcome<u64> {
+        let mut response = self.0.post_async(url, Bytes::from_static(body)).await?;
+        Ok(response.text().await?.parse()?)
+    }
+}
+
+impl BlockingClient for Marmot {
+    fn fresh() -> Outcome<Self> {
+        Ok(Self(HttpClient::new()?))
+    }
+
+    fn fetch(&self, url: &str) -> Outcome<u64> {
+        Ok(self.0.get(url)?.bytes()?.len() as u64)
+    }
+
+    fn discard(&self, url: &str) -> Outcome<u64> {
+        Ok(self.0.get(url)?.copy_to(&mut io::sink())?)
+    }
+
+    fn upload(&self, url: &str, body: &'static [u8]) -> Outcome<u64> {
+        Ok(self.0.post(url, Bytes::from_static(body))?.text()?.parse()?)
+    }
+}

@@ -1,0 +1,25 @@
+//! The blocking limit: `curl_easy_perform` on a handle that is kept, one for each thread. Fetches small bodies only.
+
+use curl::easy::Easy2;
+
+use super::raw::{Transfer, configure};
+use crate::drive::{Outcome, Slice, check, in_threads};
+use crate::scenarios::Load;
+
+pub fn start() -> Outcome<Slice> {
+    let mut handles: Vec<Easy2<Transfer>> = Vec::new();
+    Ok(Box::new(move |load| {
+        handles.resize_with(load.lanes, || Easy2::new(Transfer::default()));
+        in_threads(load, handles.iter_mut().map(|easy| || lane(easy, load)))
+    }))
+}
+
+fn lane(easy: &mut Easy2<Transfer>, load: &Load) -> Outcome {
+    configure(easy, load, None)?;
+    for _ in 0..load.requests / load.lanes {
+        easy.get_mut().again();
+        easy.perform()?;
+        check(easy.get_ref().length()?, load)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,364 @@
+//! The agent's main loop: messages, libcurl, wakes, wait. An error stays with the transfer that it concerns.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use curl::multi::{Easy2Handle, Events, Multi};
+use futures::channel::oneshot;
+use slab::Slab;
+
+use super::Limits;
+use super::message::{Bell, Handle, Message};
+use super::selector::Selector;
+use super::timer::Timers;
+use crate::body::wake;
+use crate::config::CONNECTION_CACHE;
+use crate::easy::Easy;
+use crate::easy::pool::Pool;
+use crate::easy::transfer::{self, Transfer, Verdict};
+use crate::error::{Error, ErrorKind};
+use crate::ffi::held::Held;
+use crate::ffi::options;
+use crate::ffi::wall;
+
+/// Messages handled before the sockets get their turn again.
+const MESSAGES_A_TURN: usize = 256;
+/// From this many transfers on it pays to tell libcurl that no idle connection can be found: it looks for one in time
+/// that grows with the number of connections, for each request of a burst.
+const BURST: usize = 32;
+/// Descriptors left to the rest of the program below the wall.
+const BELOW_WALL: usize = 128;
+
+/// Starts an agent's thread.
+pub(super) fn start(limits: &Limits, pool: Arc<Pool>) -> Result<Handle, Error> {
+    let failed = |error: std::io::Error| {
+        Error::new(ErrorKind::Io).with_detail("the agent thread could not be started").with_source(error)
+    };
+    if let Some(reason) = unusable_libcurl() {
+        return Err(Error::new(ErrorKind::InvalidConfiguration).with_detail(reason));
+    }
+    let (handle, messages) = Handle::new().map_err(failed)?;
+    let limits = limits.clone();
+    let own = handle.clone();
+    thread::Builder::new()
+        .name("marmot-agent".into())
+        .spawn(move || {
+            // Dropping the agent, panic or not, drops its transfers, and each tells its caller.
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                let _deferring = wake::defer();
+                if let Ok(mut agent) = Agent::new(own, messages, &limits, pool) {
+                    agent.run();
+                }
+            }));
+        })
+        .map_err(failed)?;
+    Ok(handle)
+}
+
+/// Versions of libcurl with defects that no caller could live with.
+fn unusable_libcurl() -> Option<String> {
+    let version = curl::Version::get();
+    // 8.20.0 can hang for ever in name resolution.
+    (version.version_num() == 0x08_14_00).then(|| {
+        format!("the linked libcurl {} hangs in name resolution; use another version", version.version())
+    })
+}
+
+/// When libcurl wants to be called because of time.
+type CurlTimer = Arc<Mutex<Option<Instant>>>;
+
+struct Agent {
+    // Drop order: the transfers take their handles out of the multi handle, then it goes, then what its callbacks use.
+    transfers: Slab<Slot>,
+    multi: Multi,
+    selector: Selector,
+    curl_timer: CurlTimer,
+    timers: Timers,
+    /// A waker for each slot, kept for the slot's next transfer.
+    wakers: Vec<Waker>,
+    handle: Handle,
+    messages: Receiver<Message>,
+    pool: Arc<Pool>,
+    events: polling::Events,
+    /// Transfers that libcurl has ended in this turn.
+    ended: Vec<(usize, Result<(), curl::Error>)>,
+    /// Connections are limited: let libcurl look for idle ones always.
+    limited: bool,
+    closing: bool,
+    shut_down: Option<ShutDown>,
+}
+
+struct ShutDown {
+    deadline: Option<Instant>,
+    _done: oneshot::Sender<()>,
+}
+
+enum Slot {
+    /// In the multi handle.
+    Running(Easy2Handle<Held<Transfer>>),
+    /// Complete, and kept until its handler reads the end.
+    Held(Easy),
+}
+
+impl Slot {
+    fn transfer(&mut self) -> &mut Transfer {
+        match self {
+            Self::Running(easy) => &mut easy.get_mut().transfer,
+            Self::Held(easy) => &mut easy.get_mut().transfer,
+        }
+    }
+}
+
+impl Agent {
+    fn new(handle: Handle, messages: Receiver<Message>, limits: &Limits, pool: Arc<Pool>) -> Result<Self, curl::MultiError> {
+        let mut multi = Multi::new();
+        let mut total = limits.connections;
+        if wall::waits_with_select() {
+            // Beyond the wall a connection would fail; below it, requests wait for one.
+            let most = wall::WALL - BELOW_WALL;
+            total = Some(total.map_or(most, |total| total.min(most)));
+        }
+        if let Some(total) = total {
+            multi.set_max_total_connections(total)?;
+        }
+        if let Some(per_host) = limits.connections_per_host {
+            multi.set_max_host_connections(per_host)?;
+        }
+        multi.set_max_connects(limits.connection_cache.unwrap_or(CONNECTION_CACHE))?;
+        multi.pipelining(false, true)?;
+        options::set_quick_exit(&multi);
+        let curl_timer = CurlTimer::default();
+        let timer = curl_timer.clone();
+        multi.timer_function(move |after| {
+            *timer.lock().unwrap_or_else(PoisonError::into_inner) = after.map(|after| Instant::now() + after);
+            true
+        })?;
+        let selector = Selector::new(&mut multi)?;
+        Ok(Self {
+            transfers: Slab::new(),
+            multi,
+            selector,
+            curl_timer,
+            timers: Timers::default(),
+            wakers: Vec::new(),
+            handle,
+            messages,
+            pool,
+            events: polling::Events::new(),
+            ended: Vec::new(),
+            limited: total.is_some() || limits.connections_per_host.is_some(),
+            closing: false,
+            shut_down: None,
+        })
+    }
+
+    fn run(&mut self) {
+        let bell = self.handle.bell().clone();
+        loop {
+            self.take_messages();
+            self.call_libcurl_for_time();
+            self.end_transfers();
+            self.attend_timers();
+            self.follow_sockets(&bell);
+            wake::flush();
+            if self.is_done() {
+                return;
+            }
+            self.wait(&bell);
+        }
+    }
+
+    /// Ends what is over its time after a shutdown. Returns whether nothing is left to do.
+
+    fn is_done(&mut self) -> bool {
+        if let Some(shut_down) = &self.shut_down
+            && shut_down.deadline.is_some_and(|deadline| deadline <= Instant::now())
+        {
+            let slots: Vec<usize> = self.transfers.iter().map(|(slot, _)| slot).collect();
+            for slot in slots {
+                self.fail(slot, Error::new(ErrorKind::ClientShutDown));
+            }
+        }
+        (self.closing || self.shut_down.is_some()) && self.transfers.is_empty() && self.messages.is_empty()
+    }
+
+    fn take_messages(&mut self) {
+        for _ in 0..MESSAGES_A_TURN {
+            let Ok(message) = self.messages.try_recv() else { return };
+            match message {
+                Message::Execute(easy) => self.add(easy),
+                Message::Wake(slot) => self.attend(slot),
+                Message::Close => self.closing = true,
+                Message::ShutDown { deadline, done } => {
+                    self.shut_down = Some(ShutDown { deadline, _done: done });
+                }
+                #[cfg(test)]
+                Message::Panic => panic!("asked to"),
+            }
+        }
+    }
+
+    fn add(&mut self, mut easy: Easy) {
+        if self.shut_down.is_some() {
+            easy.get_mut().transfer.fail(Error::new(ErrorKind::ClientShutDown));
+            return self.pool.give(easy);
+        }
+        let entry = self.transfers.vacant_entry();
+        let slot = entry.key();
+        while self.wakers.len() <= slot {
+            self.wakers.push(self.handle.waker(self.wakers.len()));
+        }
+        let Some(control) = easy.get_ref().transfer.control() else { return };
+        control.attach(self.wakers[slot].clone());
+        // With one connection or less for each transfer none is idle. HTTP/2 shares connections and never gets here:
+        // its connections are fewer than its transfers, and `fresh_connect` is not set where TLS may negotiate it.
+        let running = self.transfers.len();
+        if !self.limited && running >= BURST && self.selector.open() <= running && easy.get_ref().transfer.is_plain() {
+            let _ = easy.fresh_connect(true);
+        }
+        match self.multi.add2(easy) {
+            Ok(mut easy) => {
+                let result = easy.set_token(slot);
+                self.transfers.vacant_entry().insert(Slot::Running(easy));
+                match result {
+                    // What was asked for before the transfer got here.
+                    Ok(()) => self.attend(slot),
+                    Err(error) => self.fail(slot, Error::new(ErrorKind::Io).with_source(error)),
+                }
+            }
+            // The handle is lost with this error, and with it the handler: its drop tells the caller.
+            Err(_) => {}
+        }
+    }
+
+    /// Looks after a transfer whose control was used or whose time may be up.
+    fn attend(&mut self, slot: usize) {
+        // The waker may be an earlier transfer's.
+        let Some(entry) = self.transfers.get_mut(slot) else { return };
+        match entry.transfer().attend(Instant::now()) {
+            Verdict::Stay => {}
+            Verdict::Resume(receiving, sending) => {
+                if let Slot::Running(easy) = entry
+                    && let Err(error) = options::pause(easy, receiving, sending)
+                {
+                    self.fail(slot, Error::new(ErrorKind::Io).with_source(error));
+                    return;
+                }
+            }
+            Verdict::Remove => {
+                self.remove(slot);
+                return;
+            }
+        }
+        if let Some(deadline) = self.transfers.get_mut(slot).and_then(|entry| entry.transfer().deadline()) {
+            self.timers.set(deadline, slot);
+        }
+    }
+
+    fn fail(&mut self, slot: usize, error: Error) {
+        if let Some(entry) = self.transfers.get_mut(slot) {
+            entry.transfer().fail(error);
+            self.remove(slot);
+        }
+    }
+
+    fn remove(&mut self, slot: usize) {
+        match self.transfers.try_remove(slot) {
+            Some(Slot::Running(easy)) => {
+                if let Ok(easy) = self.multi.remove2(easy) {
+                    self.pool.give(easy);
+                }
+            }
+            Some(Slot::Held(easy)) => self.pool.give(easy),
+            None => {}
+        }
+    }
+
+    fn call_libcurl_for_time(&mut self) {
+        let due = {
+            let mut timer = self.curl_timer.lock().unwrap_or_else(PoisonError::into_inner);
+            // Read after the wait, not before.
+            let due = timer.is_some_and(|at| at <= Instant::now());
+            if due {
+                *timer = None;
+            }
+            due
+        };
+        if due {
+            let _ = self.multi.timeout();
+        }
+    }
+
+    /// Finishes the transfers that libcurl has ended.
+    fn end_transfers(&mut self) {
+        let transfers = &self.transfers;
+        let ended = &mut self.ended;
+        self.multi.messages(|message| {
+            let Ok(slot) = message.token() else { return };
+            let Some(Slot::Running(easy)) = transfers.get(slot) else { return };
+            if let Some(result) = message.result_for2(easy) {
+                ended.push((slot, result));
+            }
+        });
+        let mut list = std::mem::take(&mut self.ended);
+        for (slot, result) in list.drain(..) {
+            let Some(Slot::Running(easy)) = self.transfers.try_remove(slot) else { continue };
+            let os_error = easy.os_errno().ok();
+            let Ok(mut easy) = self.multi.remove2(easy) else { continue };
+            if transfer::finish(&mut easy, result, os_error) {
+                // The slot was just freed and is the next to be given.
+                let again = self.transfers.insert(Slot::Held(easy));
+                debug_assert_eq!(again, slot);
+                self.attend(again);
+            } else {
+                self.pool.give(easy);
+            }
+        }
+        self.ended = list;
+    }
+
+    fn attend_timers(&mut self) {
+        let now = Instant::now();
+        while let Some(slot) = self.timers.pop(now) {
+            self.attend(slot);
+        }
+    }
+
+    fn follow_sockets(&mut self, bell: &Bell) {
+        // A socket that the poller refuses would never be heard of: libcurl's own time limits end its transfer.
+        let _ = self.selector.apply(bell.poller());
+    }
+
+    fn wait(&mut self, bell: &Bell) {
+        let timeout = self.time_to_wait();
+        let quiet = bell.fall_asleep(&self.messages);
+        self.events.clear();
+        let timeout = if quiet { timeout } else { Some(Duration::ZERO) };
+        let result = bell.poller().wait(&mut self.events, timeout);
+        bell.wake_up();
+        if result.is_err() {
+            // Interrupted or out of memory: try again, but not in a hot loop.
+            thread::yield_now();
+            return;
+        }
+        for event in self.events.iter() {
+            if self.selector.notice(bell.poller(), &event).unwrap_or(true) {
+                let mut events = Events::new();
+                events.input(event.readable);
+                events.output(event.writable);
+                let _ = self.multi.action(event.key as curl::multi::Socket, &events);
+            }
+        }
+    }
+
+    fn time_to_wait(&self) -> Option<Duration> {
+        let curl = *self.curl_timer.lock().unwrap_or_else(PoisonError::into_inner);
+        let shut_down = self.shut_down.as_ref().and_then(|shut_down| shut_down.deadline);
+        let next = [curl, self.timers.next(), shut_down].into_iter().flatten().min()?;
+        Some(next.saturating_duration_since(Instant::now()))
+    }
+}

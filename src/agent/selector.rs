@@ -1,0 +1,141 @@
+//! Which sockets are watched for what. Follows libcurl's wishes with as few system calls as it can.
+//!
+//! Registrations are level-triggered. One that libcurl no longer wants is kept until it fires, as it will most likely be
+//! wanted again for the connection's next request; only interest in writing, which fires all the time, is dropped at
+//! once. A closed descriptor is forgotten, as the kernel has forgotten it too.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use curl::multi::{Multi, Socket, SocketEvents};
+use polling::{Event, Poller};
+
+use crate::ffi::sockets;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Interest {
+    read: bool,
+    write: bool,
+}
+
+#[derive(Debug, Default)]
+struct Watched {
+    wanted: Interest,
+    /// What the poller was told; `None` if it does not know the socket.
+    registered: Option<Interest>,
+}
+
+/// Wishes that libcurl has uttered and that were not looked at yet.
+type Wishes = Arc<Mutex<Vec<(Socket, Interest)>>>;
+
+pub(super) struct Selector {
+    sockets: HashMap<Socket, Watched>,
+    wishes: Wishes,
+}
+
+impl Selector {
+    /// Listens to the wishes of a multi handle.
+    pub(super) fn new(multi: &mut Multi) -> Result<Self, curl::MultiError> {
+        let wishes = Wishes::default();
+        let sink = wishes.clone();
+        multi.socket_function(move |socket: Socket, events: SocketEvents, _| {
+            let interest = if events.remove() {
+                Interest::default()
+            } else {
+                Interest { read: events.input(), write: events.output() }
+            };
+            lock(&sink).push((socket, interest));
+        })?;
+        Ok(Self { sockets: HashMap::new(), wishes })
+    }
+
+    /// Connections that are open, as far as the poller has seen them.
+    pub(super) fn open(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// Carries out what libcurl wished for since the last call.
+    pub(super) fn apply(&mut self, poller: &Poller) -> io::Result<()> {
+        // Closed ones first: libcurl may have been given the same number again since.
+        sockets::take_closed(|socket| drop(self.sockets.remove(&socket)));
+        let wishes = std::mem::take(&mut *lock(&self.wishes));
+        for (socket, wanted) in &wishes {
+            let watched = self.sockets.entry(*socket).or_default();
+            watched.wanted = *wanted;
+            watched.update(poller, *socket)?;
+        }
+        // Give the list back, for its memory.
+        let mut wishes = wishes;
+        wishes.clear();
+        let mut list = lock(&self.wishes);
+        if list.is_empty() {
+            *list = wishes;
+        }
+        Ok(())
+    }
+
+    /// Takes note of an event. Returns whether libcurl wants to hear of it.
+    pub(super) fn notice(&mut self, poller: &Poller, event: &Event) -> io::Result<bool> {
+        let socket = event.key as Socket;
+        let Some(watched) = self.sockets.get_mut(&socket) else { return Ok(false) };
+        let wanted = (event.readable && watched.wanted.read) || (event.writable && watched.wanted.write);
+        if !wanted {
+            // A kept registration has fired, or an error is reported whatever is asked for: stop listening.
+            watched.shrink(poller, socket)?;
+        }
+        Ok(wanted)
+    }
+}
+
+impl Watched {
+    fn update(&mut self, poller: &Poller, socket: Socket) -> io::Result<()> {
+        let wanted = self.wanted;
+        let Some(registered) = self.registered else {
+            return if wanted == Interest::default() { Ok(()) } else { self.register(poller, socket, wanted) };
+        };
+        let enough = (registered.read || !wanted.read) && registered.write == wanted.write;
+        if enough {
+            return Ok(());
+        }
+        self.register(poller, socket, Interest { read: registered.read || wanted.read, write: wanted.write })
+    }
+
+    fn shrink(&mut self, poller: &Poller, socket: Socket) -> io::Result<()> {
+        if self.registered.is_some_and(|registered| registered != self.wanted) {
+            self.register(poller, socket, self.wanted)?;
+        } else if self.wanted == Interest::default() {
+            // Errors and hang-ups are reported even to those who listen for nothing.
+            sockets::unregister(poller, socket)?;
+            self.registered = None;
+        }
+        Ok(())
+    }
+
+    fn register(&mut self, poller: &Poller, socket: Socket, interest: Interest) -> io::Result<()> {
+        let event = Event::new(socket as usize, interest.read, interest.write);
+        let known = self.registered.is_some();
+        let result = if known {
+            sockets::modify(poller, socket, event)
+        } else {
+            sockets::register(poller, socket, event)
+        };
+        match result {
+            Ok(()) => {}
+            // A number that was closed and given again without our knowing it.
+            Err(error) if known && error.kind() == io::ErrorKind::NotFound => {
+                sockets::register(poller, socket, event)?;
+            }
+            Err(error) if !known && error.kind() == io::ErrorKind::AlreadyExists => {
+                sockets::modify(poller, socket, event)?;
+            }
+            Err(error) => return Err(error),
+        }
+        self.registered = Some(interest);
+        Ok(())
+    }
+}
+
+fn lock(wishes: &Wishes) -> MutexGuard<'_, Vec<(Socket, Interest)>> {
+    wishes.lock().unwrap_or_else(PoisonError::into_inner)
+}

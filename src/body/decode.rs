@@ -1,0 +1,245 @@
+//! Content codings undone outside libcurl, as the caller reads. Bounded in size and ratio; never ends early in silence.
+//!
+//! libcurl 8.22 takes a truncated gzip body for a complete one, and its pause buffer overflows on bombs. Here a stream
+//! without its end mark is an error, all members of a multi-member file are read, and what the caller does not read is
+//! not decoded.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use async_compression::futures::bufread;
+use futures::io::{AsyncBufRead, AsyncRead, BufReader};
+use http::{HeaderMap, Uri};
+use http::header::CONTENT_ENCODING;
+
+use super::exchange::Receiver;
+use crate::error::{Error, ErrorKind};
+
+/// More codings than this on one body are refused; nobody sends two for a good reason.
+const MAX_CODINGS: usize = 5;
+/// The ratio is looked at once this much came out: a short, highly regular text may pass any ratio.
+const RATIO_FREE: u64 = 8 << 20;
+
+/// The codings this build can undo, for `Accept-Encoding`.
+pub(crate) const ACCEPT: &str = if cfg!(all(feature = "gzip", feature = "brotli", feature = "zstd")) {
+    "gzip, deflate, br, zstd"
+} else if cfg!(all(feature = "gzip", feature = "brotli")) {
+    "gzip, deflate, br"
+} else if cfg!(all(feature = "gzip", feature = "zstd")) {
+    "gzip, deflate, zstd"
+} else if cfg!(all(feature = "brotli", feature = "zstd")) {
+    "br, zstd"
+} else if cfg!(feature = "gzip") {
+    "gzip, deflate"
+} else if cfg!(feature = "brotli") {
+    "br"
+} else {
+    "zstd"
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coding {
+    #[cfg(feature = "gzip")]
+    Gzip,
+    #[cfg(feature = "gzip")]
+    Deflate,
+    #[cfg(feature = "brotli")]
+    Brotli,
+    #[cfg(feature = "zstd")]
+    Zstd,
+}
+
+/// How far a body may grow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) size: Option<u64>,
+    pub(crate) ratio: Option<u32>,
+}
+
+/// The codings of a body in the order they were applied; `None` if there is none, or one that is unknown here.
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidContentEncoding`] for a list that is too long.
+pub(crate) fn codings(headers: &HeaderMap) -> Result<Option<Vec<Coding>>, Error> {
+    let mut found = Vec::new();
+    for value in headers.get_all(CONTENT_ENCODING) {
+        for name in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            match name.to_ascii_lowercase().as_slice() {
+                b"" | b"identity" => {}
+                #[cfg(feature = "gzip")]
+                b"gzip" | b"x-gzip" => found.push(Coding::Gzip),
+                #[cfg(feature = "gzip")]
+                b"deflate" => found.push(Coding::Deflate),
+                #[cfg(feature = "brotli")]
+                b"br" => found.push(Coding::Brotli),
+                #[cfg(feature = "zstd")]
+                b"zstd" => found.push(Coding::Zstd),
+                _ => return Ok(None),
+            }
+        }
+    }
+    if found.len() > MAX_CODINGS {
+        return Err(Error::new(ErrorKind::InvalidContentEncoding)
+            .with_detail(format!("{} codings on one body; {MAX_CODINGS} are allowed", found.len())));
+    }
+    Ok((!found.is_empty()).then_some(found))
+}
+
+/// A body with its codings undone.
+pub(crate) struct Decoded {
+    state: State,
+    codings: Vec<Coding>,
+    limits: Limits,
+    url: Uri,
+    taken_in: Arc<AtomicU64>,
+    given_out: u64,
+}
+
+enum State {
+    /// Nothing was read yet: whether there is a body, and which kind of "deflate" it is, shows its first byte.
+    Start(Receiver),
+    Running(Pin<Box<dyn AsyncRead + Send>>),
+    Ended,
+}
+
+impl Decoded {
+    pub(crate) fn new(body: Receiver, codings: Vec<Coding>, limits: Limits, url: Uri) -> Self {
+        Self { state: State::Start(body), codings, limits, url, taken_in: Arc::default(), given_out: 0 }
+    }
+
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize, Error>> {
+        if buffer.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        loop {
+            match &mut self.state {
+                State::Start(body) => {
+                    let Some(first) = ready!(body.poll_chunk(cx))?.first().copied() else {
+                        self.state = State::Ended;
+                        continue;
+                    };
+                    let State::Start(body) = std::mem::replace(&mut self.state, State::Ended) else {
+                        continue;
+                    };
+                    self.state = State::Running(self.chain(body, first));
+                }
+                State::Running(reader) => {
+                    return match ready!(reader.as_mut().poll_read(cx, buffer)) {
+                        Ok(0) => {
+                            self.state = State::Ended;
+                            Poll::Ready(Ok(0))
+                        }
+                        Ok(amount) => {
+                            self.given_out += amount as u64;
+                            Poll::Ready(self.check().map(|()| amount).map_err(|error| error.with_url(&self.url)))
+                        }
+                        Err(error) => Poll::Ready(Err(explain(error).with_url(&self.url))),
+                    };
+                }
+                State::Ended => return Poll::Ready(Ok(0)),
+            }
+        }
+    }
+
+    fn chain(&self, body: Receiver, first: u8) -> Pin<Box<dyn AsyncRead + Send>> {
+        let mut reader: Pin<Box<dyn AsyncBufRead + Send>> =
+            Box::pin(Counted { body, count: self.taken_in.clone() });
+        let mut first = Some(first);
+        for coding in self.codings.iter().rev() {
+            let decoder = undo(*coding, reader, first.take());
+            reader = Box::pin(BufReader::with_capacity(16 << 10, decoder));
+        }
+        reader
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let taken_in = self.taken_in.load(Ordering::Relaxed).max(1);
+        if let Some(limit) = self.limits.size
+            && self.given_out > limit
+        {
+            return Err(Error::new(ErrorKind::TooLarge)
+                .with_detail(format!("the decompressed body is larger than the limit of {limit} bytes")));
+        }
+        if let Some(ratio) = self.limits.ratio
+            && self.given_out > RATIO_FREE
+            && self.given_out / taken_in > u64::from(ratio)
+        {
+            return Err(Error::new(ErrorKind::TooLarge).with_detail(format!(
+                "{taken_in} bytes of the body decompressed to {}, more than the limit of {ratio} to 1",
+                self.given_out
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn undo(
+    coding: Coding,
+    reader: Pin<Box<dyn AsyncBufRead + Send>>,
+    #[cfg_attr(not(feature = "gzip"), expect(unused_variables, reason = "only deflate looks at it"))] first: Option<u8>,
+) -> Pin<Box<dyn AsyncRead + Send>> {
+    match coding {
+        #[cfg(feature = "gzip")]
+        Coding::Gzip => {
+            let mut decoder = bufread::GzipDecoder::new(reader);
+            decoder.multiple_members(true);
+            Box::pin(decoder)
+        }
+        // RFC 9110 8.4.1.2: "deflate" is the zlib format, but some servers send the bare one. A zlib stream starts with
+        // the method in the low four bits, always 8; a bare stream never does with a valid window in the high ones.
+        #[cfg(feature = "gzip")]
+        Coding::Deflate => match first {
+            Some(byte) if byte & 0x0f != 8 || byte >> 4 > 7 => Box::pin(bufread::DeflateDecoder::new(reader)),
+            _ => Box::pin(bufread::ZlibDecoder::new(reader)),
+        },
+        #[cfg(feature = "brotli")]
+        Coding::Brotli => Box::pin(bufread::BrotliDecoder::new(reader)),
+        #[cfg(feature = "zstd")]
+        Coding::Zstd => {
+            let mut decoder = bufread::ZstdDecoder::new(reader);
+            decoder.multiple_members(true);
+            Box::pin(decoder)
+        }
+    }
+}
+
+fn explain(error: io::Error) -> Error {
+    match error.downcast::<Error>() {
+        Ok(ours) => ours,
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Error::new(ErrorKind::InvalidContentEncoding).with_detail("the compressed body ends before its end mark")
+        }
+        Err(error) => Error::new(ErrorKind::InvalidContentEncoding).with_source(error),
+    }
+}
+
+/// The raw body, counting what is read of it.
+struct Counted {
+    body: Receiver,
+    count: Arc<AtomicU64>,
+}
+
+impl AsyncBufRead for Counted {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        self.get_mut().body.poll_chunk(cx).map_err(io::Error::from)
+    }
+
+    fn consume(mut self: Pin<&mut Self>, amount: usize) {
+        self.count.fetch_add(amount as u64, Ordering::Relaxed);
+        self.body.consume(amount);
+    }
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let data = ready!(self.as_mut().poll_fill_buf(cx))?;
+        let amount = data.len().min(buffer.len());
+        buffer[..amount].copy_from_slice(&data[..amount]);
+        self.consume(amount);
+        Poll::Ready(Ok(amount))
+    }
+}

@@ -1,0 +1,120 @@
+//! A client is configured. Starts nothing.
+
+use std::sync::Arc;
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use super::HttpClient;
+use crate::config::{ClientConfig, Configurable, HostList, RequestConfig, Sealed};
+use crate::error::{Error, ErrorKind};
+
+/// Configures an [`HttpClient`]. The settings of [`Configurable`] become the defaults of its requests.
+///
+/// # Examples
+///
+/// ```
+/// use marmot::prelude::*;
+/// use std::time::Duration;
+///
+/// let client = HttpClient::builder()
+///     .connect_timeout(Duration::from_secs(5))
+///     .default_header("x-team", "marmots")
+///     .max_connections_per_host(8)
+///     .build()?;
+/// # Ok::<(), marmot::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct HttpClientBuilder {
+    request: RequestConfig,
+    client: ClientConfig,
+    invalid: Option<Error>,
+}
+
+impl HttpClientBuilder {
+    /// A builder with nothing set.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A header for every request that does not set one of that name. Repeat it for several values.
+    pub fn default_header<N, V>(mut self, name: N, value: V) -> Self
+    where
+        HeaderName: TryFrom<N>,
+        HeaderValue: TryFrom<V>,
+    {
+        match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            (Ok(name), Ok(value)) => drop(self.client.default_headers.append(name, value)),
+            (Err(_), _) => self.set_invalid("a default header's name is not valid".into()),
+            (Ok(name), Err(_)) => self.set_invalid(format!("the value of the default header `{name}` is not valid")),
+        }
+        self
+    }
+
+    /// Replaces the default headers.
+    pub fn default_headers(mut self, headers: HeaderMap) -> Self {
+        self.client.default_headers = headers;
+        self
+    }
+
+    /// The most connections open at once; further requests wait for one. 0 and the default: unlimited.
+    ///
+    /// (`CURLMOPT_MAX_TOTAL_CONNECTIONS`)
+    pub fn max_connections(mut self, most: usize) -> Self {
+        self.client.max_connections = Some(most).filter(|most| *most > 0);
+        self
+    }
+
+    /// The most connections open at once to one host and port. 0 and the default: unlimited.
+    ///
+    /// (`CURLMOPT_MAX_HOST_CONNECTIONS`)
+    pub fn max_connections_per_host(mut self, most: usize) -> Self {
+        self.client.max_connections_per_host = Some(most).filter(|most| *most > 0);
+        self
+    }
+
+    /// The most connections kept open without a request; beyond it the oldest is closed. Default: 256.
+    ///
+    /// (`CURLMOPT_MAXCONNECTS`)
+    pub fn connection_cache_size(mut self, most: usize) -> Self {
+        self.client.connection_cache_size = Some(most);
+        self
+    }
+
+    /// The only hosts that requests of this client, redirects included, may go to; any other fails with
+    /// [`ErrorKind::NotAllowed`] and is not asked. Default: all.
+    ///
+    /// An entry is `name`, `name:port` or `*.domain`. The name is compared, not the address it resolves to.
+    pub fn allowed_hosts(mut self, hosts: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        match HostList::new(hosts) {
+            Ok(list) => self.client.allowed_hosts = Some(list),
+            Err(detail) => self.set_invalid(detail),
+        }
+        self
+    }
+
+    fn set_invalid(&mut self, detail: String) {
+        self.invalid.get_or_insert_with(|| Error::new(ErrorKind::InvalidConfiguration).with_detail(detail));
+    }
+
+    /// Makes the client.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidConfiguration`] for the first setting that cannot be used.
+    pub fn build(self) -> Result<HttpClient, Error> {
+        if let Some(error) = self.invalid.or_else(|| self.request.invalid.clone()) {
+            return Err(error);
+        }
+        Ok(HttpClient::with_config(ClientConfig { request: Arc::new(self.request), ..self.client }))
+    }
+}
+
+impl Sealed for HttpClientBuilder {
+    fn with_config(mut self, change: impl FnOnce(&mut RequestConfig)) -> Self {
+        change(&mut self.request);
+        self
+    }
+}
+
+impl Configurable for HttpClientBuilder {}

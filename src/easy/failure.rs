@@ -1,0 +1,109 @@
+//! libcurl's error codes become errors of this crate. Looks at the transfer, changes nothing.
+
+use std::fmt;
+use std::io;
+
+use crate::error::{Error, ErrorKind, TimeoutPhase};
+use crate::ffi::options::{Info, Live};
+
+/// What libcurl said, as the cause of an [`Error`]; the curl crate's own type stays private.
+#[derive(Debug)]
+struct CurlError {
+    code: u32,
+    text: String,
+}
+
+impl fmt::Display for CurlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (libcurl error {})", self.text, self.code)
+    }
+}
+
+impl std::error::Error for CurlError {}
+
+/// Explains why a transfer ended. `responded` tells whether the head of the response was complete.
+pub(super) fn explain(error: &curl::Error, live: Live<'_>, os_error: Option<i32>, responded: bool) -> Error {
+    let said = error.extra_description().unwrap_or_else(|| error.description()).to_owned();
+    let kind = kind(error, &said, responded);
+    let mut result = match kind {
+        ErrorKind::Timeout => Error::timeout(timeout_phase(&said, live, responded)),
+        kind => Error::new(kind),
+    };
+    if matches!(kind, ErrorKind::ConnectionFailed | ErrorKind::Io) {
+        if let Some(number) = os_error.filter(|number| *number != 0) {
+            result = result.with_detail(os_detail(number));
+        } else if error.is_got_nothing() {
+            result = result.with_detail("the connection was closed before a response");
+        }
+    }
+    result.with_source(CurlError { code: error.code(), text: said })
+}
+
+/// `"connection refused"`, without the number that `io::Error` appends.
+fn os_detail(number: i32) -> String {
+    let text = io::Error::from_raw_os_error(number).to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    text.to_lowercase()
+}
+
+fn kind(error: &curl::Error, said: &str, responded: bool) -> ErrorKind {
+    match error.code() {
+        curl_sys::CURLE_URL_MALFORMAT => ErrorKind::InvalidRequest,
+        curl_sys::CURLE_UNSUPPORTED_PROTOCOL if said.contains("HTTP/0.9") => ErrorKind::ProtocolViolation,
+        curl_sys::CURLE_UNSUPPORTED_PROTOCOL => ErrorKind::InvalidRequest,
+        curl_sys::CURLE_COULDNT_RESOLVE_HOST | curl_sys::CURLE_COULDNT_RESOLVE_PROXY => ErrorKind::NameResolution,
+        curl_sys::CURLE_COULDNT_CONNECT | curl_sys::CURLE_INTERFACE_FAILED | 97 => ErrorKind::ConnectionFailed,
+        curl_sys::CURLE_PARTIAL_FILE => ErrorKind::ResponseBodyTruncated,
+        // A body that lacks its end, chunked or by the connection's close in the middle of a chunk.
+        curl_sys::CURLE_RECV_ERROR if responded && is_truncation(said) => ErrorKind::ResponseBodyTruncated,
+        curl_sys::CURLE_RECV_ERROR | 8 | curl_sys::CURLE_BAD_CONTENT_ENCODING if is_malformed(said) => {
+            ErrorKind::ProtocolViolation
+        }
+        8 | curl_sys::CURLE_HTTP2 | 92 => ErrorKind::ProtocolViolation,
+        curl_sys::CURLE_OPERATION_TIMEDOUT => ErrorKind::Timeout,
+        curl_sys::CURLE_SSL_CONNECT_ERROR | curl_sys::CURLE_SSL_CIPHER | curl_sys::CURLE_USE_SSL_FAILED => {
+            if is_about_certificate(said) { ErrorKind::BadServerCertificate } else { ErrorKind::Tls }
+        }
+        // 51 in old versions, 60 now; pinned key, status of the certificate.
+        51 | 60 | 83 | 90 | 91 => ErrorKind::BadServerCertificate,
+        curl_sys::CURLE_SSL_CERTPROBLEM | 98 => ErrorKind::BadClientCertificate,
+        curl_sys::CURLE_SSL_CACERT_BADFILE | curl_sys::CURLE_SSL_ENGINE_NOTFOUND => ErrorKind::InvalidConfiguration,
+        curl_sys::CURLE_READ_ERROR => ErrorKind::RequestBody,
+        curl_sys::CURLE_SEND_FAIL_REWIND => ErrorKind::RequestBodyNotRewindable,
+        curl_sys::CURLE_FILESIZE_EXCEEDED | 100 => ErrorKind::TooLarge,
+        curl_sys::CURLE_ABORTED_BY_CALLBACK | curl_sys::CURLE_WRITE_ERROR => ErrorKind::Cancelled,
+        _ => ErrorKind::Io,
+    }
+}
+
+fn is_truncation(said: &str) -> bool {
+    said.contains("outstanding read data") || said.contains("bytes remaining to read") || said.contains("closed with")
+}
+
+fn is_malformed(said: &str) -> bool {
+    ["chunk", "Chunk", "header", "Header", "Content-Length", "status line", "Nul byte", "HTTP/"]
+        .iter()
+        .any(|word| said.contains(word))
+}
+
+fn is_about_certificate(said: &str) -> bool {
+    said.to_ascii_lowercase().contains("certificate") && !said.contains("client certificate")
+}
+
+/// libcurl has one code for all timeouts; its words and how far the transfer came tell them apart.
+fn timeout_phase(said: &str, live: Live<'_>, responded: bool) -> TimeoutPhase {
+    if said.contains("too slow") {
+        return TimeoutPhase::LowSpeed;
+    }
+    if responded {
+        return TimeoutPhase::Body;
+    }
+    if said.starts_with("Resolving") {
+        return TimeoutPhase::NameResolution;
+    }
+    if said.starts_with("Connection") || said.starts_with("SSL connection") || live.number(Info::PreTransferTime) == 0 {
+        let resolved = live.number(Info::NameLookupTime) > 0;
+        return if resolved { TimeoutPhase::Connect } else { TimeoutPhase::NameResolution };
+    }
+    TimeoutPhase::Response
+}

@@ -1,0 +1,28 @@
+//! One transfer on one easy handle. Knows no multi handle and no thread.
+//!
+//! A request is *prepared* on the caller's thread: an easy handle is taken from the pool, options are set, the handler is
+//! put in. The agent adds the handle to its multi handle and from then on libcurl calls the [`Transfer`], which asks the
+//! pure machine what to do and calls the handler.
+//!
+//! - [`prepare`]: a request becomes an easy handle that is ready to go.
+//! - [`options`]: the configuration applied.
+//! - [`head`]: header lines become a response head.
+//! - [`transfer`]: libcurl's callbacks.
+//! - [`failure`]: libcurl's error codes become errors.
+//! - [`pool`]: handles that wait to be used again.
+
+use curl::easy::Easy2;
+
+use crate::ffi::held::Held;
+
+mod failure;
+mod head;
+mod options;
+pub(crate) mod pool;
+pub(crate) mod prepare;
+pub(crate) mod transfer;
+
+use transfer::Transfer;
+
+/// An easy handle with its transfer.
+pub(crate) type Easy = Easy2<Held<Transfer>>;

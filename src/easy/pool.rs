@@ -1,0 +1,34 @@
+//! Easy handles that wait to be used again. Making one costs libcurl more than a small request.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::Easy;
+use super::transfer::Transfer;
+use crate::ffi::held;
+
+/// More idle handles than this are freed.
+const KEEP: usize = 256;
+
+/// Shared by a client and its agents.
+#[derive(Default)]
+pub(crate) struct Pool(Mutex<Vec<Easy>>);
+
+impl Pool {
+    /// A handle without a request. Its options may still be those of an earlier one.
+    pub(crate) fn take(&self) -> Easy {
+        let recycled = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        recycled.unwrap_or_else(|| held::easy(Transfer::default()))
+    }
+
+    /// Gives a handle back that is in no multi handle.
+    pub(crate) fn give(&self, mut easy: Easy) {
+        easy.get_mut().transfer.clear();
+        if held::release_post_fields(&mut easy).is_err() {
+            return;
+        }
+        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if list.len() < KEEP {
+            list.push(easy);
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! A request becomes an easy handle that is ready to go. Runs on the caller's thread; sends nothing.
+
+use std::ffi::CString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderName, HeaderValue,
+    RANGE, TRANSFER_ENCODING, USER_AGENT,
+};
+use http::uri::Scheme;
+use http::{HeaderMap, Method, Request, Uri};
+
+use super::options::{at_least_a_millisecond, configure};
+use super::transfer::Start;
+use super::{Easy, pool::Pool};
+use crate::config::RequestConfig;
+use crate::error::{Error, ErrorKind};
+use crate::ffi::held::{self, HeaderList};
+use crate::ffi::options;
+use crate::handler::{Control, Handler};
+
+/// The `User-Agent` of requests that name none.
+const AGENT: &str = concat!("marmot/", env!("CARGO_PKG_VERSION"));
+/// Uploads from memory beyond this get libcurl's large buffer.
+const LARGE_UPLOAD: usize = 64 << 10;
+/// libcurl's buffer for uploads. 2 MiB gained nothing more.
+const UPLOAD_BUFFER: usize = 512 << 10;
+
+/// The request's body, as libcurl is told of it.
+pub(crate) enum Upload {
+    /// No body.
+    None,
+    /// Content in memory; libcurl reads it without a copy of ours.
+    Bytes(Bytes),
+    /// The handler writes it.
+    Handler { length: Option<u64> },
+    /// The handler's first answer says whether it writes one.
+    AskHandler,
+}
+
+/// What a request is made of.
+pub(crate) struct Prepare {
+    pub(crate) request: Request<()>,
+    pub(crate) upload: Upload,
+    pub(crate) config: Arc<RequestConfig>,
+    /// What is left of the total time; wins over the configuration.
+    pub(crate) time_left: Option<Duration>,
+    pub(crate) handler: Box<dyn Handler>,
+    pub(crate) control: Control,
+}
+
+impl Prepare {
+    /// Makes the transfer. The handler is asked for the request here.
+    ///
+    /// # Errors
+    ///
+    /// The request or its configuration cannot be used; the handler is given back with the error.
+    pub(crate) fn into_easy(mut self, pool: &Pool) -> Result<Easy, (Error, Box<dyn Handler>)> {
+        let first = catch_unwind(AssertUnwindSafe(|| self.handler.on_request(&mut self.request, &self.control)));
+        let Ok(first) = first else {
+            return Err((Error::new(ErrorKind::HandlerPanicked), self.handler));
+        };
+        if matches!(self.upload, Upload::AskHandler) {
+            self.upload = upload_of_handler(first.writes(), &self.request);
+        }
+        let mut easy = pool.take();
+        if let Err(error) = self.set_up(&mut easy) {
+            pool.give(easy);
+            return Err((error.with_url(self.request.uri()), self.handler));
+        }
+        easy.get_mut().transfer.start(Start {
+            handler: self.handler,
+            control: self.control,
+            first,
+            to_head: *self.request.method() == Method::HEAD,
+            uri: std::mem::take(self.request.uri_mut()),
+            metrics: self.config.metrics.unwrap_or(false),
+        });
+        Ok(easy)
+    }
+
+    fn set_up(&mut self, easy: &mut Easy) -> Result<(), Error> {
+        if let Some(error) = &self.config.invalid {
+            return Err(error.clone());
+        }
+        let target = Target::of(self.request.uri(), self.config.url_credentials.unwrap_or(false))?;
+        self.check_headers()?;
+
+        // The settings that a handle had before are kept when they are the very same ones.
+        let same = easy.get_ref().transfer.applied.as_ref().is_some_and(|applied| Arc::ptr_eq(applied, &self.config));
+        if !same {
+            easy.get_mut().transfer.applied = None;
+            easy.reset();
+            configure(easy, &self.config)?;
+            easy.get_mut().transfer.applied = Some(self.config.clone());
+        }
+        self.apply(easy, &target).map_err(|error| {
+            // A handle of which it is unknown what was set is configured anew the next time.
+            easy.get_mut().transfer.applied = None;
+            Error::invalid_request("libcurl does not accept it").with_source(error)
+        })
+    }
+
+    /// Sets everything that belongs to this one request. Nothing is left from the request before.
+    fn apply(&mut self, easy: &mut Easy, target: &Target) -> Result<(), curl::Error> {
+        easy.url(&target.url)?;
+        easy.fresh_connect(false)?;
+        let limit = self.time_left.or(self.config.timeout.flatten());
+        easy.timeout(limit.map_or(Duration::ZERO, at_least_a_millisecond))?;
+
+        let method = self.request.method();
+        let usual = match &self.upload {
+            Upload::None | Upload::AskHandler => {
+                easy.get(true)?;
+                easy.nobody(*method == Method::HEAD)?;
+                if *method == Method::HEAD { Method::HEAD } else { Method::GET }
+            }
+            Upload::Bytes(bytes) => {
+                easy.post(true)?;
+                easy.upload_buffer_size(if bytes.len() > LARGE_UPLOAD { UPLOAD_BUFFER } else { LARGE_UPLOAD })?;
+                held::set_post_fields(easy, bytes.clone())?;
+                Method::POST
+            }
+            Upload::Handler { length } => {
+                easy.upload(true)?;
+                easy.upload_buffer_size(UPLOAD_BUFFER)?;
+                options::set_upload_size(easy, *length)?;
+                Method::PUT
+            }
+        };
+        let custom = (*method != usual).then(|| CString::new(method.as_str())).transpose()?;
+        options::set_method(easy, custom.as_deref())?;
+
+        held::set_headers(easy, |list, _| self.write_headers(list, target))
+    }
+
+    fn write_headers(&self, list: &mut HeaderList, target: &Target) {
+        let headers = self.request.headers();
+        for (name, value) in headers {
+            // libcurl writes these two itself, from what it was told of the body.
+            if name != CONTENT_LENGTH && name != TRANSFER_ENCODING {
+                push(list, name, value);
+            }
+        }
+        if !headers.contains_key(USER_AGENT) {
+            match &self.config.user_agent {
+                Some(agent) => push(list, &USER_AGENT, agent),
+                None => list.push(&[b"user-agent: ", AGENT.as_bytes()]),
+            }
+        }
+        if !headers.contains_key(AUTHORIZATION) {
+            if let Some(auth) = &target.auth {
+                push(list, &AUTHORIZATION, auth);
+            } else if let Some(auth) = self.config.auth.as_ref().and_then(Option::as_ref) {
+                push(list, &AUTHORIZATION, &auth.0);
+            }
+        }
+        #[cfg(feature = "decompress")]
+        if asks_for_compression(&self.config, headers) {
+            list.push(&[b"accept-encoding: ", crate::body::decode::ACCEPT.as_bytes()]);
+        }
+        // A name with a colon and nothing else takes away what libcurl would add by itself.
+        if !matches!(self.upload, Upload::None | Upload::AskHandler) {
+            if !headers.contains_key(EXPECT) {
+                list.push(&[b"expect:"]);
+            }
+            if !headers.contains_key(CONTENT_TYPE) {
+                list.push(&[b"content-type:"]);
+            }
+        }
+    }
+
+    /// Headers that decide on the framing or the connection must agree with the request, or are refused.
+    fn check_headers(&mut self) -> Result<(), Error> {
+        let headers = self.request.headers();
+        if headers.get_all(HOST).iter().count() > 1 {
+            return Err(Error::invalid_request("more than one Host header"));
+        }
+        if let Some(host) = headers.get(HOST)
+            && http::uri::Authority::try_from(host.as_bytes()).is_err()
+        {
+            return Err(Error::invalid_request("the Host header is not a host"));
+        }
+        for value in headers.get_all(CONNECTION) {
+            if !value.as_bytes().eq_ignore_ascii_case(b"close") && !value.as_bytes().eq_ignore_ascii_case(b"keep-alive") {
+                return Err(Error::invalid_request("the Connection header may be `close` or `keep-alive` only"));
+            }
+        }
+        let chunked = match headers.get_all(TRANSFER_ENCODING).iter().collect::<Vec<_>>()[..] {
+            [] => false,
+            [value] if value.as_bytes().eq_ignore_ascii_case(b"chunked") => true,
+            _ => return Err(Error::invalid_request("the Transfer-Encoding header may be `chunked` only")),
+        };
+        let declared = declared_length(headers)?;
+        match (&mut self.upload, declared, chunked) {
+            (_, Some(_), true) => Err(Error::invalid_request("both Content-Length and Transfer-Encoding")),
+            (Upload::None | Upload::AskHandler, Some(length), _) if length > 0 => {
+                Err(Error::invalid_request(format!("Content-Length is {length}, and there is no body")))
+            }
+            (Upload::None | Upload::AskHandler, _, true) => {
+                Err(Error::invalid_request("Transfer-Encoding without a body"))
+            }
+            (Upload::Bytes(bytes), Some(length), _) if length != bytes.len() as u64 => Err(Error::invalid_request(
+                format!("Content-Length is {length}, and the body has {} bytes", bytes.len()),
+            )),
+            (Upload::Handler { length: Some(known) }, Some(length), _) if length != *known => Err(
+                Error::invalid_request(format!("Content-Length is {length}, and the body has {known} bytes")),
+            ),
+            (Upload::Handler { length: length @ None }, Some(declared), _) => {
+                *length = Some(declared);
+                Ok(())
+            }
+            (Upload::Handler { length }, _, true) => {
+                *length = None;
+                Ok(())
+            }
+            _ => Ok(()),
+        }?;
+        if *self.request.method() == Method::HEAD && !matches!(self.upload, Upload::None | Upload::AskHandler) {
+            return Err(Error::invalid_request("a HEAD request has no body"));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a response to such a request is to be decompressed.
+#[cfg(feature = "decompress")]
+pub(crate) fn asks_for_compression(config: &RequestConfig, headers: &HeaderMap) -> bool {
+    config.decompress.unwrap_or(true) && !headers.contains_key(ACCEPT_ENCODING) && !headers.contains_key(RANGE)
+}
+
+fn push(list: &mut HeaderList, name: &HeaderName, value: &HeaderValue) {
+    if value.is_empty() {
+        // libcurl's way to send a header without a value.
+        list.push(&[name.as_str().as_bytes(), b";"]);
+    } else {
+        list.push(&[name.as_str().as_bytes(), b": ", value.as_bytes()]);
+    }
+}
+
+fn declared_length(headers: &HeaderMap) -> Result<Option<u64>, Error> {
+    let mut found = None;
+    for value in headers.get_all(CONTENT_LENGTH) {
+        let length = value.to_str().ok().and_then(|text| text.parse::<u64>().ok());
+        let length = length.ok_or_else(|| Error::invalid_request("the Content-Length header is not a number"))?;
+        if found.is_some_and(|before| before != length) {
+            return Err(Error::invalid_request("Content-Length headers that differ"));
+        }
+        found = Some(length);
+    }
+    Ok(found)
+}
+
+fn upload_of_handler(writes: Option<bool>, request: &Request<()>) -> Upload {
+    let usual = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH)
+        || request.headers().contains_key(CONTENT_LENGTH);
+    if writes.unwrap_or(usual) { Upload::Handler { length: None } } else { Upload::None }
+}
+
+/// Where a request goes.
+struct Target {
+    url: String,
+    auth: Option<HeaderValue>,
+}
+
+impl Target {
+    fn of(uri: &Uri, credentials: bool) -> Result<Self, Error> {
+        let scheme = uri.scheme().ok_or_else(|| Error::invalid_request("the URL is not absolute: it has no scheme"))?;
+        if *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS {
+            return Err(Error::invalid_request(format!("the scheme `{scheme}` is not http or https")));
+        }
+        let authority = uri.authority().ok_or_else(|| Error::invalid_request("the URL names no host"))?;
+        if authority.host().is_empty() {
+            return Err(Error::invalid_request("the URL names no host"));
+        }
+        let Some((user, _)) = authority.as_str().rsplit_once('@') else {
+            return Ok(Self { url: uri.to_string(), auth: None });
+        };
+        if !credentials {
+            return Err(Error::invalid_request(
+                "the URL holds credentials, which are not used unless `url_credentials(true)` says so",
+            ));
+        }
+        let mut value = HeaderValue::try_from(format!("Basic {}", BASE64_STANDARD.encode(decode_percent(user)?)))
+            .map_err(|_| Error::invalid_request("the URL's credentials cannot be used"))?;
+        value.set_sensitive(true);
+        Ok(Self { url: crate::error::without_credentials(uri), auth: Some(value) })
+    }
+}
+
+/// `user:password` of a URL as bytes (RFC 3986 2.1). A URL without a password gets an empty one.
+fn decode_percent(user: &str) -> Result<Vec<u8>, Error> {
+    let user = if user.contains(':') { user.to_owned() } else { format!("{user}:") };
+    let mut bytes = Vec::with_capacity(user.len());
+    let mut rest = user.as_bytes();
+    while let [first, after @ ..] = rest {
+        if *first == b'%' {
+            let digits = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+            let byte = digits.and_then(|two| u8::from_str_radix(two, 16).ok());
+            bytes.push(byte.ok_or_else(|| Error::invalid_request("a % in the URL's credentials that encodes nothing"))?);
+            rest = &after[2..];
+        } else {
+            bytes.push(*first);
+            rest = after;
+        }
+    }
+    Ok(bytes)
+}

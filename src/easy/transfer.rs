@@ -1,0 +1,364 @@
+//! libcurl's callbacks about one transfer. Asks the machine, calls the handler; decides nothing itself.
+
+use std::io::SeekFrom;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use curl::easy::{ReadError, SeekResult, WriteError};
+use http::uri::Scheme;
+use http::{Response, Uri};
+
+use super::{Easy, failure};
+use super::head::{HeadParser, body_length};
+use crate::config::{RequestConfig, Version};
+use crate::error::{Error, ErrorKind, TimeoutPhase};
+use crate::ffi::held::Callbacks;
+use crate::ffi::options::{Info, Live};
+use crate::handler::machine::{Effect, Event, Lane, Machine};
+use crate::handler::{Control, Decoder, Encoder, Ending, Facts, Handler, Measured, Metrics, Next};
+
+/// The state behind an easy handle: a running request, or nothing while the handle waits in the pool.
+#[derive(Default)]
+pub(crate) struct Transfer {
+    active: Option<Box<Active>>,
+    /// The settings that the handle has now.
+    pub(super) applied: Option<Arc<RequestConfig>>,
+}
+
+struct Active {
+    handler: Box<dyn Handler>,
+    control: Control,
+    machine: Machine,
+    head: HeadParser,
+    uri: Uri,
+    /// The request is a HEAD.
+    to_head: bool,
+    measured: Option<Arc<OnceLock<Metrics>>>,
+    /// Bytes that the handler read of a piece that libcurl will hand out again.
+    seen: usize,
+    /// Bytes of the request's body were handed to libcurl.
+    sent: bool,
+    sending_ended: bool,
+    responded: bool,
+    /// libcurl must be told of lanes that go on, outside its callbacks.
+    resume: bool,
+    failure: Option<Error>,
+}
+
+/// What the agent should do with a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nothing.
+    Stay,
+    /// Tell libcurl which lanes stay paused: receiving, sending.
+    Resume(bool, bool),
+    /// Take the handle out; the transfer is over.
+    Remove,
+}
+
+/// What is fixed when a transfer starts.
+pub(super) struct Start {
+    pub(super) handler: Box<dyn Handler>,
+    pub(super) control: Control,
+    pub(super) first: Next,
+    pub(super) uri: Uri,
+    pub(super) to_head: bool,
+    pub(super) metrics: bool,
+}
+
+impl Transfer {
+    pub(super) fn start(&mut self, start: Start) {
+        let Start { handler, control, first, uri, to_head, metrics } = start;
+        let (machine, effect) = Machine::new(first, Instant::now());
+        if effect == Effect::Abort || machine.deadline().is_some() {
+            control.look();
+        }
+        self.active = Some(Box::new(Active {
+            handler,
+            control,
+            machine,
+            head: HeadParser::default(),
+            uri,
+            to_head,
+            measured: metrics.then(Arc::default),
+            seen: 0,
+            sent: false,
+            sending_ended: false,
+            responded: false,
+            resume: false,
+            failure: None,
+        }));
+    }
+
+    /// Drops the request, and with it the handler.
+    pub(crate) fn clear(&mut self) {
+        if let Some(active) = self.active.take() {
+            active.control.set_over();
+            // A handler's drop is user code as well.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(active)));
+        }
+    }
+
+    /// Whether the request goes over HTTP/1 in clear text, so that its connection is shared with nobody.
+    pub(crate) fn is_plain(&self) -> bool {
+        let http1 = self.applied.as_ref().is_some_and(|config| {
+            matches!(config.version.unwrap_or_default().0, Version::Latest | Version::Http10 | Version::Http11)
+        });
+        http1 && self.active.as_ref().is_some_and(|active| active.uri.scheme() == Some(&Scheme::HTTP))
+    }
+
+    pub(crate) fn control(&self) -> Option<&Control> {
+        self.active.as_ref().map(|active| &active.control)
+    }
+
+    /// When [`attend`](Self::attend) is due because of time.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.active.as_ref().and_then(|active| active.machine.deadline())
+    }
+
+    /// Looks after a transfer outside libcurl's callbacks: its control was used, or its time may be up.
+    pub(crate) fn attend(&mut self, now: Instant) -> Verdict {
+        let Some(active) = &mut self.active else { return Verdict::Remove };
+        active.guard(|active| active.attend(now)).unwrap_or(Verdict::Remove)
+    }
+
+    /// Ends the transfer with an error of this side.
+    pub(crate) fn fail(&mut self, error: Error) {
+        if let Some(active) = &mut self.active {
+            active.guard(|active| active.fail(error));
+        }
+    }
+}
+
+/// libcurl has ended the transfer of a handle that was taken out of the multi handle. Returns whether its handler wants
+/// to keep it until it reads the end.
+pub(crate) fn finish(easy: &mut Easy, result: Result<(), curl::Error>, os_error: Option<i32>) -> bool {
+    let Some(active) = &easy.get_ref().transfer.active else { return false };
+    let metrics = active.measured.is_some().then(|| measure(Live::of(easy)));
+    let result = result.map_err(|error| failure::explain(&error, Live::of(easy), os_error, active.responded));
+    let Some(active) = &mut easy.get_mut().transfer.active else { return false };
+    if let (Some(at_end), Some(metrics)) = (&active.measured, metrics) {
+        let _ = at_end.set(metrics);
+    }
+    // What a callback found is the reason; libcurl only knows that it was told to stop.
+    let result = result.map_err(|error| active.failure.take().unwrap_or(error));
+    active.guard(|active| active.finish(result)).unwrap_or(false)
+}
+
+impl Active {
+    /// Runs user code. A panic ends this transfer and nothing else.
+    fn guard<R>(&mut self, call: impl FnOnce(&mut Self) -> R) -> Option<R> {
+        match catch_unwind(AssertUnwindSafe(|| call(self))) {
+            Ok(result) => Some(result),
+            Err(panic) => {
+                let said = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
+                let error = Error::new(ErrorKind::HandlerPanicked).with_detail(said.unwrap_or_default());
+                self.failure.get_or_insert(error);
+                None
+            }
+        }
+    }
+
+    fn step(&mut self, event: Event) -> Effect {
+        self.machine.step(event, Instant::now())
+    }
+
+    /// Takes the handler's answer, inside a callback. Returns whether the transfer goes on.
+    fn answered(&mut self, next: Next) -> bool {
+        let effect = self.step(Event::Answered(next));
+        self.resume |= effect == Effect::Resume;
+        if self.resume || self.machine.deadline().is_some() {
+            self.control.look();
+        }
+        effect != Effect::Abort
+    }
+
+    fn attend(&mut self, now: Instant) -> Verdict {
+        let mut effect = match self.control.take() {
+            Some(ready) => self.machine.step(Event::Ready(ready), now),
+            None => Effect::Nothing,
+        };
+        loop {
+            match effect {
+                Effect::Abort => return Verdict::Remove,
+                Effect::CallEnd => {
+                    self.call_end();
+                    return Verdict::Remove;
+                }
+                Effect::CallTimeout => {
+                    let error = Error::timeout(TimeoutPhase::Handler).with_url(&self.uri);
+                    let next = self.handler.on_error(error);
+                    effect = self.machine.step(Event::Answered(next), now);
+                    continue;
+                }
+                Effect::Resume => self.resume = true,
+                _ => {}
+            }
+            effect = self.machine.step(Event::Tick, now);
+            if effect == Effect::Nothing {
+                break;
+            }
+        }
+        if std::mem::take(&mut self.resume) {
+            let (read, write) = self.machine.parked();
+            return Verdict::Resume(read, write);
+        }
+        Verdict::Stay
+    }
+
+    fn finish(&mut self, result: Result<(), Error>) -> bool {
+        if let Err(error) = result {
+            self.fail(error);
+            return false;
+        }
+        if !self.responded {
+            self.fail(Error::new(ErrorKind::ProtocolViolation).with_detail("the response has no head"));
+            return false;
+        }
+        match self.step(Event::Complete) {
+            Effect::Hold => true,
+            Effect::CallEnd => {
+                self.call_end();
+                false
+            }
+            _ => false,
+        }
+    }
+
+    fn call_end(&mut self) {
+        let ending = Ending { trailers: self.head.take_trailers() };
+        let _ = self.handler.on_response_readable(&mut Decoder::at_end(&ending));
+    }
+
+    fn fail(&mut self, error: Error) {
+        if !self.machine.is_handler_done() {
+            let _ = self.handler.on_error(error.with_url(&self.uri));
+        }
+    }
+
+    fn respond(&mut self, live: Live<'_>, mut response: Response<()>) -> bool {
+        let body_length = body_length(&response, self.to_head);
+        self.machine.declare(body_length);
+        self.responded = true;
+        response.extensions_mut().insert(Facts {
+            uri: self.uri.clone(),
+            local: live.local(),
+            remote: live.remote(),
+            metrics: self.measured.as_ref().map(|at_end| Measured { at_head: measure(live), at_end: at_end.clone() }),
+            body_length,
+        });
+        if self.machine.is_handler_done() {
+            return true;
+        }
+        let next = self.handler.on_response(response);
+        self.answered(next)
+    }
+
+    fn receive(&mut self, data: &[u8]) -> Result<usize, WriteError> {
+        // After a pause libcurl hands the same bytes out again, perhaps in other pieces.
+        let seen = self.seen.min(data.len());
+        let mut rest = &data[seen..];
+        self.seen -= seen;
+        while !rest.is_empty() {
+            match self.step(Event::Readable(rest.len())) {
+                Effect::Call(_) => {
+                    let mut decoder = Decoder::new(rest);
+                    let next = self.handler.on_response_readable(&mut decoder);
+                    let left = decoder.data();
+                    let progress = rest.len() - left.len();
+                    rest = left;
+                    self.machine.progress(progress);
+                    if !self.answered(next) {
+                        return Ok(0);
+                    }
+                    if progress == 0 && self.step(Event::NoProgress(Lane::Read)) == Effect::Pause(Lane::Read) {
+                        return self.pause_receiving(data.len() - rest.len());
+                    }
+                }
+                Effect::Pause(_) => return self.pause_receiving(data.len() - rest.len()),
+                Effect::Discard => return Ok(data.len()),
+                _ => return Ok(0),
+            }
+        }
+        Ok(data.len())
+    }
+
+    fn pause_receiving(&mut self, seen: usize) -> Result<usize, WriteError> {
+        self.seen = seen;
+        Err(WriteError::Pause)
+    }
+
+    fn send(&mut self, room: &mut [u8]) -> Result<usize, ReadError> {
+        while !self.sending_ended {
+            match self.step(Event::Writable) {
+                Effect::Call(_) => {
+                    let mut encoder = Encoder::new(room);
+                    let next = self.handler.on_request_writable(&mut encoder);
+                    let filled = encoder.filled();
+                    self.sending_ended = encoder.is_ended();
+                    self.sent |= filled > 0;
+                    if !self.answered(next) {
+                        return Err(ReadError::Abort);
+                    }
+                    if filled > 0 {
+                        return Ok(filled);
+                    }
+                    if !self.sending_ended && self.step(Event::NoProgress(Lane::Write)) == Effect::Pause(Lane::Write) {
+                        return Err(ReadError::Pause);
+                    }
+                }
+                Effect::Pause(_) => return Err(ReadError::Pause),
+                _ => return Err(ReadError::Abort),
+            }
+        }
+        Ok(0)
+    }
+}
+
+impl Callbacks for Transfer {
+    fn on_header(&mut self, live: Live<'_>, line: &[u8]) -> bool {
+        let Some(active) = &mut self.active else { return false };
+        match active.head.line(line) {
+            Ok(None) => true,
+            Ok(Some(response)) => active.guard(|active| active.respond(live, response)).unwrap_or(false),
+            Err(error) => {
+                active.failure.get_or_insert(error);
+                false
+            }
+        }
+    }
+
+    fn on_write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
+        let Some(active) = &mut self.active else { return Ok(0) };
+        active.guard(|active| active.receive(data)).unwrap_or(Ok(0))
+    }
+
+    fn on_read(&mut self, room: &mut [u8]) -> Result<usize, ReadError> {
+        let Some(active) = &mut self.active else { return Err(ReadError::Abort) };
+        active.guard(|active| active.send(room)).unwrap_or(Err(ReadError::Abort))
+    }
+
+    fn on_seek(&mut self, to: SeekFrom) -> SeekResult {
+        match &self.active {
+            // libcurl starts again on another connection before it asked for any of the body.
+            Some(active) if to == SeekFrom::Start(0) && !active.sent => SeekResult::Ok,
+            _ => SeekResult::Fail,
+        }
+    }
+}
+
+fn measure(live: Live<'_>) -> Metrics {
+    let time = |info| std::time::Duration::from_micros(live.number(info));
+    Metrics {
+        name_lookup: time(Info::NameLookupTime),
+        connect: time(Info::ConnectTime),
+        secure_connect: time(Info::AppConnectTime),
+        transfer_start: time(Info::PreTransferTime),
+        time_to_first_byte: time(Info::StartTransferTime),
+        total: time(Info::TotalTime),
+        uploaded: live.number(Info::SizeUpload),
+        downloaded: live.number(Info::SizeDownload),
+    }
+}

@@ -1,0 +1,381 @@
+//! The one error type of the crate. No type of a dependency is public here.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use http::Uri;
+
+/// What went wrong, as a class that a program can decide on.
+///
+/// The list grows; match with a wildcard arm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The agent thread that owned the transfer ended unexpectedly. The client starts a new one for the next request.
+    AgentLost,
+    /// The server refused the client's certificate, or the certificate could not be used.
+    BadClientCertificate,
+    /// The server's certificate was not accepted: untrusted, expired, or made for another name.
+    BadServerCertificate,
+    /// The transfer was cancelled, by a [`Control`](crate::handler::Control), a cancel token or a dropped future.
+    Cancelled,
+    /// The client was shut down with [`HttpClient::shutdown`](crate::HttpClient::shutdown).
+    ClientShutDown,
+    /// The TCP connection (or the socket) could not be made.
+    ConnectionFailed,
+    /// A request handler panicked. Only its own transfer ends.
+    HandlerPanicked,
+    /// The client's configuration cannot be used: a bad value, or one that the linked libcurl lacks.
+    InvalidConfiguration,
+    /// The body's `Content-Encoding` is unknown or its data is damaged.
+    InvalidContentEncoding,
+    /// The request cannot be sent as it is: a bad URL, header or combination of the two.
+    InvalidRequest,
+    /// The response's body is not what the caller asked it to be read as: text of a charset, or JSON.
+    InvalidResponseBody,
+    /// Reading or writing failed on this side or on the connection.
+    Io,
+    /// The host's name was not found.
+    NameResolution,
+    /// A configured policy forbids this request: a host that is not on the list of allowed ones.
+    NotAllowed,
+    /// The server broke the protocol.
+    ProtocolViolation,
+    /// The request's body failed while it was read, or was shorter or longer than declared.
+    RequestBody,
+    /// A redirect needs the request's body again, and the body can be read only once.
+    RequestBodyNotRewindable,
+    /// The response's body ended before its declared end.
+    ResponseBodyTruncated,
+    /// A limit of this client was passed: headers, decompressed size, compression ratio or body size.
+    TooLarge,
+    /// More redirects than the policy allows.
+    TooManyRedirects,
+    /// A time limit was reached; [`Error::timeout_phase`] tells which.
+    Timeout,
+    /// TLS failed for another reason than a certificate.
+    Tls,
+}
+
+impl ErrorKind {
+    /// The kind in the words of a message: `"name resolution failed"`.
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::AgentLost => "the agent thread ended unexpectedly",
+            Self::BadClientCertificate => "the client certificate was not accepted",
+            Self::BadServerCertificate => "the server certificate was not accepted",
+            Self::Cancelled => "the request was cancelled",
+            Self::ClientShutDown => "the client was shut down",
+            Self::ConnectionFailed => "connection failed",
+            Self::HandlerPanicked => "the request handler panicked",
+            Self::InvalidConfiguration => "the configuration cannot be used",
+            Self::InvalidContentEncoding => "the response's content encoding is unknown or damaged",
+            Self::InvalidRequest => "invalid request",
+            Self::InvalidResponseBody => "the response body is not valid",
+            Self::Io => "input or output failed",
+            Self::NameResolution => "name resolution failed",
+            Self::NotAllowed => "the request is not allowed by policy",
+            Self::ProtocolViolation => "the server violated the protocol",
+            Self::RequestBody => "the request body failed",
+            Self::RequestBodyNotRewindable => "the request body cannot be sent again",
+            Self::ResponseBodyTruncated => "the response body ended too early",
+            Self::TooLarge => "a size limit was passed",
+            Self::TooManyRedirects => "too many redirects",
+            Self::Timeout => "timed out",
+            Self::Tls => "the TLS connection failed",
+        }
+    }
+
+    /// The kind as one snake_case word, stable for scripts and logs: `"name_resolution"`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AgentLost => "agent_lost",
+            Self::BadClientCertificate => "bad_client_certificate",
+            Self::BadServerCertificate => "bad_server_certificate",
+            Self::Cancelled => "cancelled",
+            Self::ClientShutDown => "client_shut_down",
+            Self::ConnectionFailed => "connection_failed",
+            Self::HandlerPanicked => "handler_panicked",
+            Self::InvalidConfiguration => "invalid_configuration",
+            Self::InvalidContentEncoding => "invalid_content_encoding",
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidResponseBody => "invalid_response_body",
+            Self::Io => "io",
+            Self::NameResolution => "name_resolution",
+            Self::NotAllowed => "not_allowed",
+            Self::ProtocolViolation => "protocol_violation",
+            Self::RequestBody => "request_body",
+            Self::RequestBodyNotRewindable => "request_body_not_rewindable",
+            Self::ResponseBodyTruncated => "response_body_truncated",
+            Self::TooLarge => "too_large",
+            Self::TooManyRedirects => "too_many_redirects",
+            Self::Timeout => "timeout",
+            Self::Tls => "tls",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.description())
+    }
+}
+
+/// What a transfer was doing when its time was up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TimeoutPhase {
+    /// Waiting for the host's name to be resolved.
+    NameResolution,
+    /// Making the connection, TLS included.
+    Connect,
+    /// Sending the request.
+    Send,
+    /// Waiting for the head of the response.
+    Response,
+    /// Receiving the body of the response.
+    Body,
+    /// Slower than the low speed limit for longer than allowed.
+    LowSpeed,
+    /// Waiting for a handler's own event: [`Next::timeout`](crate::handler::Next::timeout).
+    Handler,
+    /// Waiting for the caller's own deadline, such as a script's time limit.
+    Deadline,
+}
+
+impl TimeoutPhase {
+    /// The phase in words: `"while connecting"`.
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::NameResolution => "while resolving the name",
+            Self::Connect => "while connecting",
+            Self::Send => "while sending the request",
+            Self::Response => "while waiting for the response",
+            Self::Body => "while receiving the body",
+            Self::LowSpeed => "below the low speed limit",
+            Self::Handler => "while the handler waited",
+            Self::Deadline => "at the caller's deadline",
+        }
+    }
+}
+
+/// An error of a request, a response or a client.
+///
+/// `Display` is one line: what failed, the detail, and the URL without its credentials. The cause, where another
+/// error is the cause, is in [`source`](StdError::source) and is not repeated in the line, so that a printed chain says
+/// each thing once. Cheap to clone.
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    phase: Option<TimeoutPhase>,
+    detail: Option<Box<str>>,
+    url: Option<Box<str>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind) -> Self {
+        Self(Arc::new(Inner { kind, phase: None, detail: None, url: None, source: None }))
+    }
+
+    pub(crate) fn invalid_request(detail: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidRequest).with_detail(detail)
+    }
+
+    pub(crate) fn timeout(phase: TimeoutPhase) -> Self {
+        let mut error = Self::new(ErrorKind::Timeout);
+        error.inner().phase = Some(phase);
+        error
+    }
+
+    pub(crate) fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.inner().detail = Some(detail.into().into_boxed_str());
+        self
+    }
+
+    pub(crate) fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.inner().source = Some(Arc::from(source.into()));
+        self
+    }
+
+    /// Names the URL, without user and password. The first URL that was named stays.
+    pub(crate) fn with_url(mut self, url: &Uri) -> Self {
+        if self.0.url.is_none() {
+            self.inner().url = Some(without_credentials(url).into_boxed_str());
+        }
+        self
+    }
+
+    fn inner(&mut self) -> &mut Inner {
+        Arc::make_mut(&mut self.0)
+    }
+
+    /// The class of the error.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// What the transfer was doing when its time was up; `None` unless the kind is [`ErrorKind::Timeout`].
+    pub fn timeout_phase(&self) -> Option<TimeoutPhase> {
+        self.0.phase
+    }
+
+    /// The URL of the request, without user and password.
+    pub fn url(&self) -> Option<&str> {
+        self.0.url.as_deref()
+    }
+
+    /// Whether a time limit was reached.
+    pub fn is_timeout(&self) -> bool {
+        self.kind() == ErrorKind::Timeout
+    }
+
+    /// Whether the network or the other side is at fault, so that a later try could succeed.
+    pub fn is_network(&self) -> bool {
+        matches!(self.kind(), ErrorKind::ConnectionFailed | ErrorKind::Io | ErrorKind::NameResolution | ErrorKind::Timeout)
+    }
+
+    /// Whether TLS or a certificate is at fault.
+    pub fn is_tls(&self) -> bool {
+        matches!(
+            self.kind(),
+            ErrorKind::Tls | ErrorKind::BadClientCertificate | ErrorKind::BadServerCertificate
+        )
+    }
+
+    /// The error and its causes in one line, each once, joined by `": "`.
+    pub fn chain(&self) -> String {
+        let mut line = self.to_string();
+        let mut next = self.source();
+        while let Some(cause) = next {
+            line.push_str(": ");
+            line.push_str(&cause.to_string());
+            next = cause.source();
+        }
+        line
+    }
+}
+
+/// `scheme://host:port/path?query`, with user and password left out.
+pub(crate) fn without_credentials(url: &Uri) -> String {
+    let text = url.to_string();
+    match url.authority() {
+        Some(authority) if authority.as_str().contains('@') => {
+            let bare = authority.as_str().rsplit_once('@').map_or("", |(_, host)| host);
+            text.replacen(authority.as_str(), bare, 1)
+        }
+        _ => text,
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.kind.description())?;
+        if let Some(phase) = self.0.phase {
+            write!(f, " {}", phase.description())?;
+        }
+        if let Some(detail) = &self.0.detail {
+            write!(f, ": {detail}")?;
+        }
+        if let Some(url) = &self.0.url {
+            write!(f, " ({url})")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut s = f.debug_struct("Error");
+        s.field("kind", &self.0.kind);
+        if let Some(phase) = &self.0.phase {
+            s.field("phase", phase);
+        }
+        if let Some(detail) = &self.0.detail {
+            s.field("detail", detail);
+        }
+        if let Some(url) = &self.0.url {
+            s.field("url", url);
+        }
+        if let Some(source) = &self.0.source {
+            s.field("source", source);
+        }
+        s.finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_ref().map(|source| &**source as &(dyn StdError + 'static))
+    }
+}
+
+impl PartialEq<ErrorKind> for Error {
+    fn eq(&self, kind: &ErrorKind) -> bool {
+        self.kind() == *kind
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match error.kind() {
+            ErrorKind::Timeout => io::ErrorKind::TimedOut,
+            ErrorKind::ConnectionFailed => io::ErrorKind::ConnectionRefused,
+            ErrorKind::ResponseBodyTruncated => io::ErrorKind::UnexpectedEof,
+            ErrorKind::InvalidContentEncoding | ErrorKind::InvalidResponseBody | ErrorKind::ProtocolViolation => {
+                io::ErrorKind::InvalidData
+            }
+            ErrorKind::InvalidRequest | ErrorKind::InvalidConfiguration => io::ErrorKind::InvalidInput,
+            ErrorKind::NotAllowed => io::ErrorKind::PermissionDenied,
+            ErrorKind::Cancelled | ErrorKind::ClientShutDown => io::ErrorKind::ConnectionAborted,
+            _ => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+/// An [`Error`] that travelled inside an [`io::Error`] comes back as itself; any other becomes [`ErrorKind::Io`].
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        match error.downcast::<Error>() {
+            Ok(ours) => ours,
+            Err(error) => Self::new(ErrorKind::Io).with_source(error),
+        }
+    }
+}
+
+impl From<http::Error> for Error {
+    fn from(error: http::Error) -> Self {
+        Self::new(ErrorKind::InvalidRequest).with_source(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn display_is_one_line_without_credentials_and_without_the_cause() {
+        let url: Uri = "http://user:secret@example.org/a?b=c".parse().unwrap();
+        let error = Error::new(ErrorKind::ConnectionFailed)
+            .with_detail("connection refused")
+            .with_source(io::Error::other("libcurl says so"))
+            .with_url(&url);
+        assert_eq!(error.to_string(), "connection failed: connection refused (http://example.org/a?b=c)");
+        assert_eq!(error.chain(), format!("{error}: libcurl says so"));
+        assert!(!format!("{error:?}").contains("secret"));
+    }
+
+    #[test]
+    fn an_error_survives_the_way_through_io() {
+        let there = io::Error::from(Error::timeout(TimeoutPhase::Body));
+        assert_eq!(there.kind(), io::ErrorKind::TimedOut);
+        let back = Error::from(there);
+        assert_eq!(back.timeout_phase(), Some(TimeoutPhase::Body));
+    }
+}

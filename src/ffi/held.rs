@@ -1,0 +1,182 @@
+//! Data that libcurl reads during a transfer, kept alive with it. Nothing here is changed while a transfer runs.
+
+use std::ptr;
+
+use bytes::Bytes;
+use curl::easy::{Easy2, Handler, ReadError, SeekResult, WriteError};
+use libc::c_char;
+
+use super::options::Live;
+
+/// A transfer and what its easy handle points to.
+///
+/// libcurl does not copy `CURLOPT_HTTPHEADER` and `CURLOPT_POSTFIELDS`. They live here, in fields that only this file
+/// can reach, inside the handler that the easy handle owns: `Easy2` cleans its handle up before it drops its handler.
+pub(crate) struct Held<T> {
+    pub(crate) transfer: T,
+    headers: HeaderList,
+    fields: Bytes,
+    /// The easy handle that owns this.
+    raw: *mut curl_sys::CURL,
+}
+
+// SAFETY: the handle moves between threads together with its owner, and is used by one at a time.
+unsafe impl<T: Send> Send for Held<T> {}
+
+/// What libcurl calls during a transfer, with access to what it knows of it.
+pub(crate) trait Callbacks {
+    fn on_header(&mut self, live: Live<'_>, line: &[u8]) -> bool;
+    fn on_write(&mut self, data: &[u8]) -> Result<usize, WriteError>;
+    fn on_read(&mut self, room: &mut [u8]) -> Result<usize, ReadError>;
+    fn on_seek(&mut self, to: std::io::SeekFrom) -> SeekResult;
+}
+
+/// Makes an easy handle around a transfer.
+pub(crate) fn easy<T: Callbacks>(transfer: T) -> Easy2<Held<T>> {
+    let held = Held { transfer, headers: HeaderList::default(), fields: Bytes::new(), raw: ptr::null_mut() };
+    let mut easy = Easy2::new(held);
+    easy.get_mut().raw = easy.raw();
+    easy
+}
+
+impl<T: Callbacks> Handler for Held<T> {
+    fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
+        self.transfer.on_write(data)
+    }
+
+    fn read(&mut self, data: &mut [u8]) -> Result<usize, ReadError> {
+        self.transfer.on_read(data)
+    }
+
+    fn seek(&mut self, whence: std::io::SeekFrom) -> SeekResult {
+        self.transfer.on_seek(whence)
+    }
+
+    fn header(&mut self, data: &[u8]) -> bool {
+        // SAFETY: `easy` made the handle that owns this value and the pointer in one go, and neither changes after.
+        let live = unsafe { Live::new(self.raw) };
+        self.transfer.on_header(live, data)
+    }
+}
+
+/// The lines of `CURLOPT_HTTPHEADER`, in one buffer that is used again by the handle's next request.
+#[derive(Default)]
+pub(crate) struct HeaderList {
+    text: Vec<u8>,
+    /// Where each line starts in `text`; each ends with a NUL.
+    starts: Vec<usize>,
+    nodes: Vec<curl_sys::curl_slist>,
+}
+
+// SAFETY: the pointers in `nodes` point into `text` and `nodes` themselves and are rebuilt by `link` before each use.
+unsafe impl Send for HeaderList {}
+
+impl HeaderList {
+    fn clear(&mut self) {
+        self.nodes.clear();
+        self.starts.clear();
+        self.text.clear();
+    }
+
+    /// Adds a line made of `parts`. The parts hold no NUL: header names and values never do.
+    pub(crate) fn push(&mut self, parts: &[&[u8]]) {
+        self.starts.push(self.text.len());
+        for part in parts {
+            debug_assert!(!part.contains(&0));
+            self.text.extend_from_slice(part);
+        }
+        self.text.push(0);
+    }
+
+    /// Builds the linked list over the finished buffer.
+    fn link(&mut self) -> *mut curl_sys::curl_slist {
+        self.nodes.clear();
+        self.nodes.reserve(self.starts.len());
+        let base = self.text.as_mut_ptr();
+        for &start in &self.starts {
+            let data = base.wrapping_add(start).cast::<c_char>();
+            self.nodes.push(curl_sys::curl_slist { data, next: ptr::null_mut() });
+        }
+        let first = self.nodes.as_mut_ptr();
+        for (index, node) in self.nodes.iter_mut().enumerate().rev().skip(1) {
+            node.next = first.wrapping_add(index + 1);
+        }
+        if self.nodes.is_empty() { ptr::null_mut() } else { first }
+    }
+}
+
+/// Fills the header list of `easy` with `fill` and gives it to libcurl (`CURLOPT_HTTPHEADER`).
+pub(crate) fn set_headers<T>(
+    easy: &mut Easy2<Held<T>>,
+    fill: impl FnOnce(&mut HeaderList, &T),
+) -> Result<(), curl::Error> {
+    let held = easy.get_mut();
+    held.headers.clear();
+    fill(&mut held.headers, &held.transfer);
+    let list = held.headers.link();
+    // SAFETY: the list lives in `easy`, unchanged until the next call of this function, which replaces it.
+    let code = unsafe { curl_sys::curl_easy_setopt(easy.raw(), curl_sys::CURLOPT_HTTPHEADER, list) };
+    super::options::check(code)
+}
+
+/// Gives libcurl a body in memory without a copy (`CURLOPT_POSTFIELDSIZE_LARGE`, `CURLOPT_POSTFIELDS`).
+pub(crate) fn set_post_fields<T>(easy: &mut Easy2<Held<T>>, bytes: Bytes) -> Result<(), curl::Error> {
+    let size = bytes.len() as curl_sys::curl_off_t;
+    // An empty `Bytes` may dangle; libcurl wants a readable address even then.
+    let data = if bytes.is_empty() { c"".as_ptr() } else { bytes.as_ptr().cast::<c_char>() };
+    easy.get_mut().fields = bytes;
+    // SAFETY: the option takes a curl_off_t.
+    let code = unsafe { curl_sys::curl_easy_setopt(easy.raw(), curl_sys::CURLOPT_POSTFIELDSIZE_LARGE, size) };
+    super::options::check(code)?;
+    // SAFETY: the bytes live in `easy` until they are replaced here or released by `release_post_fields`.
+    let code = unsafe { curl_sys::curl_easy_setopt(easy.raw(), curl_sys::CURLOPT_POSTFIELDS, data) };
+    super::options::check(code)
+}
+
+/// Takes the body in memory away from libcurl and drops it. Only for a handle that is in no multi handle.
+pub(crate) fn release_post_fields<T>(easy: &mut Easy2<Held<T>>) -> Result<(), curl::Error> {
+    if easy.get_ref().fields.is_empty() {
+        return Ok(());
+    }
+    // SAFETY: NULL makes libcurl forget the bytes before they are dropped.
+    let code =
+        unsafe { curl_sys::curl_easy_setopt(easy.raw(), curl_sys::CURLOPT_POSTFIELDS, ptr::null::<c_char>()) };
+    super::options::check(code)?;
+    easy.get_mut().fields = Bytes::new();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(list: &mut HeaderList) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut node = list.link().cast_const();
+        while !node.is_null() {
+            // SAFETY: `link` made the list and `list` is borrowed.
+            let here = unsafe { &*node };
+            // SAFETY: each line ends with a NUL.
+            let text = unsafe { std::ffi::CStr::from_ptr(here.data) };
+            found.push(text.to_str().unwrap().to_owned());
+            node = here.next;
+        }
+        found
+    }
+
+    #[test]
+    fn a_header_list_links_its_lines_in_order_and_can_be_filled_again() {
+        let mut list = HeaderList::default();
+        assert!(lines(&mut list).is_empty());
+        list.push(&[b"accept", b": ", b"*/*"]);
+        assert_eq!(lines(&mut list), ["accept: */*"]);
+        for n in 0..100 {
+            list.push(&[b"x: ", n.to_string().as_bytes()]);
+        }
+        assert_eq!(lines(&mut list).len(), 101);
+        assert_eq!(lines(&mut list)[100], "x: 99");
+        list.clear();
+        list.push(&[b"only;"]);
+        assert_eq!(lines(&mut list), ["only;"]);
+    }
+}

@@ -1,0 +1,13 @@
+//! The only unsafe code of the crate: what the curl crate cannot express. No policy lives here.
+//!
+//! Each function wraps one call of C and is safe to call; each `unsafe` block names the invariant that makes it so.
+//!
+//! - [`held`]: options whose data libcurl reads *during* the transfer (header list, body bytes), kept alive beside it.
+//! - [`options`]: options and infos that the curl crate does not declare.
+//! - [`sockets`]: descriptors: registration with the poller, and the news that libcurl closed one.
+//! - [`wall`]: whether the linked libcurl fails at descriptor 1,024.
+
+pub(crate) mod held;
+pub(crate) mod options;
+pub(crate) mod sockets;
+pub(crate) mod wall;

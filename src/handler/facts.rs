@@ -1,0 +1,63 @@
+//! What is known about a transfer beside its messages. Plain data.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use http::{HeaderMap, Uri};
+
+/// How a transfer's time was spent, as libcurl measured it, in whole microseconds.
+///
+/// The times of the phases up to [`time_to_first_byte`](Self::time_to_first_byte) are counted from the start of the
+/// transfer, each including the ones before it; a phase that did not happen on a reused connection is zero or equals the
+/// one before. After redirects they tell of the last hop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Until the name was resolved (`CURLINFO_NAMELOOKUP_TIME_T`).
+    pub name_lookup: Duration,
+    /// Until the connection was made (`CURLINFO_CONNECT_TIME_T`).
+    pub connect: Duration,
+    /// Until TLS was set up (`CURLINFO_APPCONNECT_TIME_T`); zero without TLS.
+    pub secure_connect: Duration,
+    /// Until the request was about to be sent (`CURLINFO_PRETRANSFER_TIME_T`).
+    pub transfer_start: Duration,
+    /// Until the first byte of the response (`CURLINFO_STARTTRANSFER_TIME_T`).
+    pub time_to_first_byte: Duration,
+    /// Until now, or until the end of the transfer (`CURLINFO_TOTAL_TIME_T`).
+    pub total: Duration,
+    /// Bytes of the request's body sent (`CURLINFO_SIZE_UPLOAD_T`).
+    pub uploaded: u64,
+    /// Bytes of the response's body received, before decompression (`CURLINFO_SIZE_DOWNLOAD_T`).
+    pub downloaded: u64,
+}
+
+/// What a response carries beside its head, as an extension.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) uri: Uri,
+    pub(crate) local: Option<SocketAddr>,
+    pub(crate) remote: Option<SocketAddr>,
+    pub(crate) metrics: Option<Measured>,
+    /// The length of the body that follows, where it is known.
+    pub(crate) body_length: Option<u64>,
+}
+
+/// Metrics as of the response's head, and of the end once that is reached.
+#[derive(Clone, Debug)]
+pub(crate) struct Measured {
+    pub(crate) at_head: Metrics,
+    pub(crate) at_end: Arc<OnceLock<Metrics>>,
+}
+
+impl Measured {
+    pub(crate) fn latest(&self) -> Metrics {
+        self.at_end.get().copied().unwrap_or(self.at_head)
+    }
+}
+
+/// How a response ended.
+#[derive(Debug, Default)]
+pub(crate) struct Ending {
+    pub(crate) trailers: Option<HeaderMap>,
+}

@@ -1,0 +1,65 @@
+//! The socket calls that std does not offer. The only unsafe code of the test servers; no protocol is known here.
+#![allow(unsafe_code, reason = "std has neither SO_LINGER nor poll")]
+
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::{Duration, Instant};
+
+use polling::{Event, PollMode, Poller};
+
+/// What poll reports when the peer has closed its side, unread data or not. Elsewhere than on Linux only a close
+/// of both sides is seen.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const HANGUP: libc::c_short = libc::POLLRDHUP;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const HANGUP: libc::c_short = 0;
+
+/// Makes the next close of this socket a reset.
+pub fn reset_on_close(stream: &TcpStream) {
+    set_option(stream.as_raw_fd(), libc::SO_LINGER, &libc::linger { l_onoff: 1, l_linger: 0 });
+}
+
+/// Fixes the receive buffer, which would otherwise grow to megabytes and take a whole upload in.
+pub fn set_receive_buffer(stream: &TcpStream, bytes: i32) {
+    set_option::<libc::c_int>(stream.as_raw_fd(), libc::SO_RCVBUF, &bytes);
+}
+
+/// Raises the queue of connections not yet accepted from std's 128: a full one costs a client a second.
+pub fn deepen_backlog(listener: &TcpListener) {
+    // SAFETY: the descriptor is a listening socket, open for as long as it is borrowed here.
+    let result = unsafe { libc::listen(listener.as_raw_fd(), 4096) };
+    assert_eq!(result, 0, "listen: {}", io::Error::last_os_error());
+}
+
+/// Waits without reading until the peer has closed or reset: true if it did within `limit`.
+pub fn wait_hangup(stream: &TcpStream, limit: Duration) -> bool {
+    let deadline = Instant::now() + limit;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // A millisecond more than left: poll would otherwise return early and this loop spin.
+        let wait = if left.is_zero() { 0 } else { left.as_millis().min(60_000) as libc::c_int + 1 };
+        let mut entry = libc::pollfd { fd: stream.as_raw_fd(), events: HANGUP, revents: 0 };
+        // SAFETY: `entry` is one valid pollfd and lives across the call.
+        let ready = unsafe { libc::poll(&raw mut entry, 1, wait) };
+        if ready > 0 {
+            return true;
+        }
+        if left.is_zero() {
+            return false;
+        }
+    }
+}
+
+/// Watches a socket in level mode.
+pub(super) fn watch(poller: &Poller, source: &impl AsRawFd, interest: Event) -> io::Result<()> {
+    // SAFETY: `canned` deletes every source from the poller before it closes it.
+    unsafe { poller.add_with_mode(source.as_raw_fd(), interest, PollMode::Level) }
+}
+
+fn set_option<T>(socket: RawFd, name: libc::c_int, value: &T) {
+    let size = size_of::<T>() as libc::socklen_t;
+    // SAFETY: `value` is readable for `size` bytes, and each caller passes the type that the option demands.
+    let result = unsafe { libc::setsockopt(socket, libc::SOL_SOCKET, name, std::ptr::from_ref(value).cast(), size) };
+    assert_eq!(result, 0, "setsockopt {name}: {}", io::Error::last_os_error());
+}
