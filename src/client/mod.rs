@@ -33,6 +33,8 @@ pub use drive::Driving;
 pub use request::RequestExt;
 pub use response::{AsyncReadResponseExt, ReadResponseExt, ResponseExt};
 pub use send::ResponseFuture;
+#[cfg(feature = "script")]
+pub(crate) use text::decode as decode_text;
 pub use verbs::*;
 
 /// An HTTP client: connections, defaults and an agent thread that drives its transfers.

@@ -11,7 +11,7 @@ use crate::error::Error;
 /// # Errors
 ///
 /// [`ErrorKind::InvalidResponseBody`](crate::ErrorKind::InvalidResponseBody) for a charset that is not known.
-pub(super) fn decode(bytes: Vec<u8>, headers: &HeaderMap) -> Result<String, Error> {
+pub(crate) fn decode(bytes: Vec<u8>, headers: &HeaderMap) -> Result<String, Error> {
     let charset = charset(headers).filter(|name| !name.eq_ignore_ascii_case("utf-8"));
     match charset {
         None if !has_wide_mark(&bytes) => Ok(from_utf8(bytes)),
