@@ -237,15 +237,15 @@ impl Error {
 
     /// Whether the network or the other side is at fault, so that a later try could succeed.
     pub fn is_network(&self) -> bool {
-        matches!(self.kind(), ErrorKind::ConnectionFailed | ErrorKind::Io | ErrorKind::NameResolution | ErrorKind::Timeout)
+        matches!(
+            self.kind(),
+            ErrorKind::ConnectionFailed | ErrorKind::Io | ErrorKind::NameResolution | ErrorKind::Timeout
+        )
     }
 
     /// Whether TLS or a certificate is at fault.
     pub fn is_tls(&self) -> bool {
-        matches!(
-            self.kind(),
-            ErrorKind::Tls | ErrorKind::BadClientCertificate | ErrorKind::BadServerCertificate
-        )
+        matches!(self.kind(), ErrorKind::Tls | ErrorKind::BadClientCertificate | ErrorKind::BadServerCertificate)
     }
 
     /// The error and its causes in one line, each once, joined by `": "`.

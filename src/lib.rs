@@ -1,26 +1,79 @@
-//! An HTTP client on libcurl's multi interface: async and blocking without a runtime, and scriptable in Rhai.
+//! An HTTP client on libcurl's multi interface: async *and* blocking without a runtime, and scriptable in Rhai.
+//!
+//! ```text
+//!  send(), send_async(), drive(), http_get() in a script
+//!      │ a request, and the handler that will hear of it
+//!      ▼
+//!  easy handle ──channel──► agent thread: one curl multi handle, many transfers
+//!                               │ libcurl's callbacks
+//!                               ▼
+//!                           Handler: a state machine, answers Next
+//!                               │ head, chunks, end
+//!                               ▼
+//!                           a future completes; the body streams, bounded
+//! ```
+//!
+//! Blocking:
+//!
+//! ```no_run
+//! use marmot::prelude::*;
+//!
+//! let mut response = marmot::get("https://example.org/")?;
+//! println!("{} {}", response.status(), response.text()?);
+//! # Ok::<(), marmot::Error>(())
+//! ```
+//!
+//! Asynchronous, under any executor:
+//!
+//! ```no_run
+//! use marmot::prelude::*;
+//!
+//! # async fn example() -> Result<(), marmot::Error> {
+//! let client = HttpClient::new()?;
+//! let mut response = client.post_async("https://example.org/", "hello").await?;
+//! let bytes = response.bytes().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Your own state machine about a transfer: [`handler`]. Scripts: [`script`](crate::script) (feature `script`).
+//!
+//! # Features
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `static-curl` | yes | builds the libcurl of curl-sys instead of looking for one on the system |
+//! | `http2` | yes | HTTP/2 |
+//! | `rustls` | yes | TLS by rustls, with the platform's certificates |
+//! | `gzip`, `brotli`, `zstd` | yes | automatic decompression of these codings (`gzip` includes deflate) |
+//! | `json` | yes | `json()` on responses |
+//! | `text-decoding` | yes | charsets other than UTF-8 |
+//! | `script` | no | scripts in Rhai |
+//! | `tracing` | no | a span for each request |
+//! | `cli` | no | the `marmot` command |
 
+// In layer order: a module uses only what stands above it. `tests/tidy.rs` holds this.
 pub mod error;
-
+#[allow(unsafe_code, reason = "the one place for what the curl crate cannot express")]
 pub(crate) mod ffi;
-
 mod body;
-
 pub mod config;
-
 pub mod handler;
-
 mod easy;
-
 mod agent;
-
 mod client;
-
 #[cfg(feature = "script")]
 pub mod script;
 
 pub use body::{AsyncBody, Body};
-pub use client::*;
+pub use client::{
+    AsyncReadResponseExt, CancelToken, Driving, HttpClient, HttpClientBuilder, ReadResponseExt, RequestExt,
+    ResponseExt, ResponseFuture,
+};
+pub use client::{delete, get, head, options, patch, post, put, send};
+pub use client::{delete_async, get_async, head_async, options_async, patch_async, post_async, put_async, send_async};
+pub use error::{Error, ErrorKind};
+pub use handler::Metrics;
 pub use http::{self, Request, Response};
 
 /// What a program that sends requests usually needs.
@@ -30,36 +83,7 @@ pub mod prelude {
     pub use http::Request;
 }
 
-pub use error::{Error, ErrorKind};
-pub use handler::Metrics;
-
 /// The version of this crate, of the linked libcurl and its libraries, and what they can do, in a few lines.
 pub fn version() -> &'static str {
-    static TEXT: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
-        let curl = curl::Version::get();
-        let mut libraries = vec![format!("libcurl/{}", curl.version())];
-        libraries.extend(curl.ssl_version().map(str::to_owned));
-        libraries.extend(curl.libz_version().map(|version| format!("zlib/{version}")));
-        libraries.extend(curl.nghttp2_version().map(|version| format!("nghttp2/{version}")));
-        let protocols: Vec<_> = curl.protocols().filter(|name| name.starts_with("http")).collect();
-        let features = [
-            ("HTTP2", curl.feature_http2()),
-            ("HTTP3", curl.feature_http3()),
-            ("TLS", curl.feature_ssl()),
-            ("gzip", cfg!(feature = "gzip")),
-            ("brotli", cfg!(feature = "brotli")),
-            ("zstd", cfg!(feature = "zstd")),
-            ("IPv6", curl.feature_ipv6()),
-            ("AsynchDNS", curl.feature_async_dns()),
-        ];
-        let features: Vec<_> = features.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect();
-        format!(
-            "{}\n{}\nprotocols: {}\nfeatures: {}",
-            env!("CARGO_PKG_VERSION"),
-            libraries.join(" "),
-            protocols.join(" "),
-            features.join(" "),
-        )
-    });
-    &TEXT
+    client::version()
 }

@@ -51,9 +51,7 @@ pub(crate) struct Run {
 }
 
 fn parse_time(text: &str) -> Result<Duration, String> {
-    let (number, unit) = match text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len() {
-        at => text.split_at(at),
-    };
+    let (number, unit) = text.split_at(text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
     let factor = match unit {
         "ms" => 0.001,
         "" | "s" => 1.0,

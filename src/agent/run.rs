@@ -63,9 +63,8 @@ pub(super) fn start(limits: &Limits, pool: Arc<Pool>) -> Result<Handle, Error> {
 fn unusable_libcurl() -> Option<String> {
     let version = curl::Version::get();
     // 8.20.0 can hang for ever in name resolution.
-    (version.version_num() == 0x08_14_00).then(|| {
-        format!("the linked libcurl {} hangs in name resolution; use another version", version.version())
-    })
+    (version.version_num() == 0x08_14_00)
+        .then(|| format!("the linked libcurl {} hangs in name resolution; use another version", version.version()))
 }
 
 /// When libcurl wants to be called because of time.
@@ -114,7 +113,12 @@ impl Slot {
 }
 
 impl Agent {
-    fn new(handle: Handle, messages: Receiver<Message>, limits: &Limits, pool: Arc<Pool>) -> Result<Self, curl::MultiError> {
+    fn new(
+        handle: Handle,
+        messages: Receiver<Message>,
+        limits: &Limits,
+        pool: Arc<Pool>,
+    ) -> Result<Self, curl::MultiError> {
         let mut multi = Multi::new();
         let mut total = limits.connections;
         if wall::waits_with_select() {
@@ -134,7 +138,8 @@ impl Agent {
         let curl_timer = CurlTimer::default();
         let timer = curl_timer.clone();
         multi.timer_function(move |after| {
-            *timer.lock().unwrap_or_else(PoisonError::into_inner) = after.map(|after| Instant::now() + after);
+            *timer.lock().unwrap_or_else(PoisonError::into_inner) =
+                after.and_then(|after| Instant::now().checked_add(after));
             true
         })?;
         let selector = Selector::new(&mut multi)?;
@@ -173,7 +178,6 @@ impl Agent {
     }
 
     /// Ends what is over its time after a shutdown. Returns whether nothing is left to do.
-
     fn is_done(&mut self) -> bool {
         if let Some(shut_down) = &self.shut_down
             && shut_down.deadline.is_some_and(|deadline| deadline <= Instant::now())
@@ -220,18 +224,14 @@ impl Agent {
         if !self.limited && running >= BURST && self.selector.open() <= running && easy.get_ref().transfer.is_plain() {
             let _ = easy.fresh_connect(true);
         }
-        match self.multi.add2(easy) {
-            Ok(mut easy) => {
-                let result = easy.set_token(slot);
-                self.transfers.vacant_entry().insert(Slot::Running(easy));
-                match result {
-                    // What was asked for before the transfer got here.
-                    Ok(()) => self.attend(slot),
-                    Err(error) => self.fail(slot, Error::new(ErrorKind::Io).with_source(error)),
-                }
-            }
-            // The handle is lost with this error, and with it the handler: its drop tells the caller.
-            Err(_) => {}
+        // Where this fails the handle is lost, and with it the handler: its drop tells the caller.
+        let Ok(mut easy) = self.multi.add2(easy) else { return };
+        let result = easy.set_token(slot);
+        self.transfers.vacant_entry().insert(Slot::Running(easy));
+        match result {
+            // What was asked for before the transfer got here.
+            Ok(()) => self.attend(slot),
+            Err(error) => self.fail(slot, Error::new(ErrorKind::Io).with_source(error)),
         }
     }
 

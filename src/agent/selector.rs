@@ -58,7 +58,9 @@ impl Selector {
     /// Carries out what libcurl wished for since the last call.
     pub(super) fn apply(&mut self, poller: &Poller) -> io::Result<()> {
         // Closed ones first: libcurl may have been given the same number again since.
-        sockets::take_closed(|socket| drop(self.sockets.remove(&socket)));
+        sockets::take_closed(|socket| {
+            self.sockets.remove(&socket);
+        });
         let wishes = std::mem::take(&mut *lock(&self.wishes));
         for (socket, wanted) in &wishes {
             let watched = self.sockets.entry(*socket).or_default();
@@ -115,11 +117,8 @@ impl Watched {
     fn register(&mut self, poller: &Poller, socket: Socket, interest: Interest) -> io::Result<()> {
         let event = Event::new(socket as usize, interest.read, interest.write);
         let known = self.registered.is_some();
-        let result = if known {
-            sockets::modify(poller, socket, event)
-        } else {
-            sockets::register(poller, socket, event)
-        };
+        let result =
+            if known { sockets::modify(poller, socket, event) } else { sockets::register(poller, socket, event) };
         match result {
             Ok(()) => {}
             // A number that was closed and given again without our knowing it.

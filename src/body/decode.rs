@@ -12,8 +12,8 @@ use std::task::{Context, Poll, ready};
 
 use async_compression::futures::bufread;
 use futures::io::{AsyncBufRead, AsyncRead, BufReader};
-use http::{HeaderMap, Uri};
 use http::header::CONTENT_ENCODING;
+use http::{HeaderMap, Uri};
 
 use super::exchange::Receiver;
 use crate::error::{Error, ErrorKind};
@@ -22,23 +22,6 @@ use crate::error::{Error, ErrorKind};
 const MAX_CODINGS: usize = 5;
 /// The ratio is looked at once this much came out: a short, highly regular text may pass any ratio.
 const RATIO_FREE: u64 = 8 << 20;
-
-/// The codings this build can undo, for `Accept-Encoding`.
-pub(crate) const ACCEPT: &str = if cfg!(all(feature = "gzip", feature = "brotli", feature = "zstd")) {
-    "gzip, deflate, br, zstd"
-} else if cfg!(all(feature = "gzip", feature = "brotli")) {
-    "gzip, deflate, br"
-} else if cfg!(all(feature = "gzip", feature = "zstd")) {
-    "gzip, deflate, zstd"
-} else if cfg!(all(feature = "brotli", feature = "zstd")) {
-    "br, zstd"
-} else if cfg!(feature = "gzip") {
-    "gzip, deflate"
-} else if cfg!(feature = "brotli") {
-    "br"
-} else {
-    "zstd"
-};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Coding {
@@ -146,8 +129,7 @@ impl Decoded {
     }
 
     fn chain(&self, body: Receiver, first: u8) -> Pin<Box<dyn AsyncRead + Send>> {
-        let mut reader: Pin<Box<dyn AsyncBufRead + Send>> =
-            Box::pin(Counted { body, count: self.taken_in.clone() });
+        let mut reader: Pin<Box<dyn AsyncBufRead + Send>> = Box::pin(Counted { body, count: self.taken_in.clone() });
         let mut first = Some(first);
         for coding in self.codings.iter().rev() {
             let decoder = undo(*coding, reader, first.take());

@@ -221,7 +221,9 @@ impl Receiver {
                 set_waker(&mut state.caller, cx);
                 Poll::Pending
             }
-            Head::Taken => Poll::Ready(Err(Error::new(ErrorKind::Cancelled).with_detail("the response was taken before"))),
+            Head::Taken => {
+                Poll::Ready(Err(Error::new(ErrorKind::Cancelled).with_detail("the response was taken before")))
+            }
         }
     }
 

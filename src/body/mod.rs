@@ -30,6 +30,18 @@ pub(crate) mod wake;
 
 use exchange::Receiver;
 
+/// The content codings this build can undo, for `Accept-Encoding`.
+pub(crate) const ACCEPTED_CODINGS: Option<&str> =
+    match (cfg!(feature = "gzip"), cfg!(feature = "brotli"), cfg!(feature = "zstd")) {
+        (true, true, true) => Some("gzip, deflate, br, zstd"),
+        (true, true, false) => Some("gzip, deflate, br"),
+        (true, false, true) => Some("gzip, deflate, zstd"),
+        (true, false, false) => Some("gzip, deflate"),
+        (false, true, true) => Some("br, zstd"),
+        (false, true, false) => Some("br"),
+        (false, false, true) => Some("zstd"),
+        (false, false, false) => None,
+    };
 /// How much of a reader becomes one chunk of a stream.
 const PIECE: usize = 64 << 10;
 
@@ -46,8 +58,15 @@ pub struct AsyncBody {
 
 enum Inner {
     Bytes(Bytes),
-    Reader { reader: Pin<Box<dyn AsyncRead + Send>>, length: Option<u64> },
-    Stream { stream: Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>, current: Bytes, length: Option<u64> },
+    Reader {
+        reader: Pin<Box<dyn AsyncRead + Send>>,
+        length: Option<u64>,
+    },
+    Stream {
+        stream: Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>,
+        current: Bytes,
+        length: Option<u64>,
+    },
     Incoming(Receiver),
     #[cfg(feature = "decompress")]
     Decoded(Box<decode::Decoded>),

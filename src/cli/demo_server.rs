@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::{Form, Json, Path, Query};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{AppendHeaders, IntoResponse, Redirect};
 use axum::routing::{get, post};
-use axum::Router;
 use tokio::sync::oneshot;
 
 /// Ends the server when dropped.

@@ -39,11 +39,14 @@ struct Prepared {
 fn prepare(run: &Run) -> Result<Prepared, String> {
     let mut source = String::new();
     let name = if run.script == Path::new("-") {
-        io::stdin().read_to_string(&mut source).map_err(|error| format!("could not read the script from stdin: {error}"))?;
+        io::stdin()
+            .read_to_string(&mut source)
+            .map_err(|error| format!("could not read the script from stdin: {error}"))?;
         "stdin".to_owned()
     } else {
         let path = run.script.display();
-        source = std::fs::read_to_string(&run.script).map_err(|error| format!("could not read the script `{path}`: {error}"))?;
+        source = std::fs::read_to_string(&run.script)
+            .map_err(|error| format!("could not read the script `{path}`: {error}"))?;
         path.to_string()
     };
     let mut variables = HashMap::new();
@@ -84,9 +87,9 @@ fn execute(run: &Run, prepared: Prepared) -> ExitCode {
     let variable = Arc::new(move |name: &str| std::env::var(name).ok().or_else(|| variables.get(name).cloned()));
     let with_default = variable.clone();
     engine.engine_mut().register_fn("env", move |name: &str| variable(name).map_or(Dynamic::UNIT, Dynamic::from));
-    engine.engine_mut().register_fn("env", move |name: &str, default: &str| {
-        with_default(name).unwrap_or_else(|| default.to_owned())
-    });
+    engine
+        .engine_mut()
+        .register_fn("env", move |name: &str, default: &str| with_default(name).unwrap_or_else(|| default.to_owned()));
 
     let args: Array = run.args.iter().map(|arg| arg.clone().into()).collect();
     let result = engine

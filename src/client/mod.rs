@@ -4,7 +4,7 @@
 //! - [`send`]: a request becomes a future of a response, redirects included; [`redirect`] holds their rules.
 //! - [`drive`]: a request is run by the caller's own handler.
 //! - [`blocking`]: the only place that blocks.
-//! - [`request`], [`response`], [`verbs`]: extension traits and shorthands.
+//! - [`request`], [`response`], [`verbs`]: extension traits and shorthands. [`text`]: charsets.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,7 @@ mod response;
 mod send;
 mod text;
 mod verbs;
+mod version;
 
 pub use blocking::CancelToken;
 pub use builder::HttpClientBuilder;
@@ -36,6 +37,7 @@ pub use send::ResponseFuture;
 #[cfg(feature = "script")]
 pub(crate) use text::decode as decode_text;
 pub use verbs::*;
+pub(crate) use version::version;
 
 /// An HTTP client: connections, defaults and an agent thread that drives its transfers.
 ///

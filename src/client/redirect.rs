@@ -196,8 +196,11 @@ mod tests {
             assert_eq!(head.uri.to_string(), expected, "{location}");
         }
         let mut head = head(Method::GET, "http://a.test/");
-        let response =
-            Response::builder().status(302).header(LOCATION, HeaderValue::from_bytes(b"/\xe4").unwrap()).body(()).unwrap();
+        let response = Response::builder()
+            .status(302)
+            .header(LOCATION, HeaderValue::from_bytes(b"/\xe4").unwrap())
+            .body(())
+            .unwrap();
         follow(&mut head, &response, &RequestConfig::default()).unwrap();
         assert_eq!(head.uri.to_string(), "http://a.test/%E4");
     }
@@ -221,7 +224,8 @@ mod tests {
             assert_eq!(head.headers.keys().collect::<Vec<_>>(), ["x-plain"], "{other}");
         }
         let mut head = secret();
-        let change = follow(&mut head, &redirect(302, "http://A.TEST:80/y"), &RequestConfig::default()).unwrap().unwrap();
+        let change =
+            follow(&mut head, &redirect(302, "http://A.TEST:80/y"), &RequestConfig::default()).unwrap().unwrap();
         assert!(!change.other_origin);
         assert_eq!(head.headers.len(), 6);
     }

@@ -2,8 +2,8 @@
 
 use http::{Request, Response};
 
-use super::send::ResponseFuture;
 use super::HttpClient;
+use super::send::ResponseFuture;
 use crate::body::{AsyncBody, Body};
 use crate::error::Error;
 

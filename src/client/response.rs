@@ -59,8 +59,9 @@ fn named<T, R>(response: &Response<T>, result: Result<R, Error>) -> Result<R, Er
 
 #[cfg(feature = "json")]
 fn parse_json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(bytes)
-        .map_err(|error| Error::new(ErrorKind::InvalidResponseBody).with_detail("not the expected JSON").with_source(error))
+    serde_json::from_slice(bytes).map_err(|error| {
+        Error::new(ErrorKind::InvalidResponseBody).with_detail("not the expected JSON").with_source(error)
+    })
 }
 
 /// Reads the body of a response, blocking the thread.

@@ -13,10 +13,12 @@ use super::redirect::{self, Head};
 use crate::body::AsyncBody;
 use crate::body::exchange::{Receiver, exchange};
 use crate::config::{ClientConfig, RequestConfig};
-use crate::easy::prepare::{self, Prepare, Upload};
+#[cfg(feature = "decompress")]
+use crate::easy::prepare;
+use crate::easy::prepare::{Prepare, Upload};
 use crate::error::{Error, ErrorKind, TimeoutPhase};
+use crate::handler::Control;
 use crate::handler::respond::Respond;
-use crate::handler::{Control, Facts};
 
 /// Completes with the response at the end of its head. Needs no executor in particular; dropping it ends the request.
 #[must_use = "dropping the future ends the request"]
@@ -32,6 +34,7 @@ struct Running {
     receiver: Receiver,
     config: Arc<RequestConfig>,
     /// The request asked for a compressed response by itself.
+    #[cfg(feature = "decompress")]
     decompress: bool,
     /// Present where redirects may be followed.
     redirects: Option<Redirects>,
@@ -89,17 +92,32 @@ impl Running {
             .as_ref()
             .and_then(|policy| policy.limit())
             .map(|left| {
-                let body = body.again().transpose().map_err(|error| {
-                    Error::new(ErrorKind::RequestBody).with_source(error).with_url(&parts.uri)
-                })?;
+                let body = body
+                    .again()
+                    .transpose()
+                    .map_err(|error| Error::new(ErrorKind::RequestBody).with_source(error).with_url(&parts.uri))?;
                 let head =
                     Head { method: parts.method.clone(), uri: parts.uri.clone(), headers: parts.headers.clone() };
-                Ok::<_, Error>(Redirects { client: client.clone(), head, body, left, followed: 0, started: Instant::now() })
+                Ok::<_, Error>(Redirects {
+                    client: client.clone(),
+                    head,
+                    body,
+                    left,
+                    followed: 0,
+                    started: Instant::now(),
+                })
             })
             .transpose()?;
-        let decompress = asks_for_compression(&config, &parts.headers);
+        #[cfg(feature = "decompress")]
+        let decompress = prepare::codings_to_accept(&config, &parts.headers).is_some();
         let receiver = hop(&client, Request::from_parts(parts, ()), body, &config, None)?;
-        Ok(Self { receiver, config, decompress, redirects })
+        Ok(Self {
+            receiver,
+            config,
+            #[cfg(feature = "decompress")]
+            decompress,
+            redirects,
+        })
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, Error>> {
@@ -153,25 +171,31 @@ impl Running {
         Ok(true)
     }
 
-    #[cfg_attr(not(feature = "decompress"), expect(unused_mut, reason = "only decompression changes the head"))]
-    fn into_response(self, mut head: Response<()>) -> Result<Response<AsyncBody>, Error> {
+    fn into_response(self, head: Response<()>) -> Result<Response<AsyncBody>, Error> {
         #[cfg(feature = "decompress")]
         if self.decompress && self.receiver.length() != Some(0) {
-            use crate::body::decode;
-            use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
-            let url = head.extensions().get::<Facts>().map(|facts| facts.uri.clone()).unwrap_or_default();
-            if let Some(codings) = decode::codings(head.headers()).map_err(|error| error.with_url(&url))? {
-                head.headers_mut().remove(CONTENT_ENCODING);
-                head.headers_mut().remove(CONTENT_LENGTH);
-                let limits = decode::Limits {
-                    size: self.config.max_decompressed_size.flatten(),
-                    ratio: self.config.max_decompression_ratio.unwrap_or(Some(crate::config::MAX_RATIO)),
-                };
-                let body = AsyncBody::decoded(decode::Decoded::new(self.receiver, codings, limits, url));
-                return Ok(head.map(|()| body));
-            }
+            return self.into_decoded(head);
         }
         Ok(head.map(|()| AsyncBody::incoming(self.receiver)))
+    }
+
+    /// Undoes the content codings, where there are known ones.
+    #[cfg(feature = "decompress")]
+    fn into_decoded(self, mut head: Response<()>) -> Result<Response<AsyncBody>, Error> {
+        use crate::body::decode;
+        use crate::handler::Facts;
+        use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+        let url = head.extensions().get::<Facts>().map(|facts| facts.uri.clone()).unwrap_or_default();
+        let codings = decode::codings(head.headers()).map_err(|error| error.with_url(&url))?;
+        let Some(codings) = codings else { return Ok(head.map(|()| AsyncBody::incoming(self.receiver))) };
+        head.headers_mut().remove(CONTENT_ENCODING);
+        head.headers_mut().remove(CONTENT_LENGTH);
+        let limits = decode::Limits {
+            size: self.config.max_decompressed_size.flatten(),
+            ratio: self.config.max_decompression_ratio.unwrap_or(Some(crate::config::MAX_RATIO)),
+        };
+        let body = AsyncBody::decoded(decode::Decoded::new(self.receiver, codings, limits, url));
+        Ok(head.map(|()| body))
     }
 }
 
@@ -201,16 +225,6 @@ pub(super) fn check_policy(client: &ClientConfig, uri: &http::Uri) -> Result<(),
             .with_url(uri)),
         _ => Ok(()),
     }
-}
-
-#[cfg(feature = "decompress")]
-fn asks_for_compression(config: &RequestConfig, headers: &HeaderMap) -> bool {
-    prepare::asks_for_compression(config, headers)
-}
-
-#[cfg(not(feature = "decompress"))]
-fn asks_for_compression(_config: &RequestConfig, _headers: &HeaderMap) -> bool {
-    false
 }
 
 /// Starts one transfer.

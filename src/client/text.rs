@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// Decodes by the byte order mark, else by the charset of `Content-Type`, else as UTF-8. Malformed sequences become
 /// U+FFFD.
@@ -49,7 +49,7 @@ fn decode_other(bytes: Vec<u8>, charset: Option<String>) -> Result<String, Error
 }
 
 fn unknown(name: &str) -> Error {
-    Error::new(crate::ErrorKind::InvalidResponseBody).with_detail(format!("the charset `{name}` is not known"))
+    Error::new(ErrorKind::InvalidResponseBody).with_detail(format!("the charset `{name}` is not known"))
 }
 
 /// The `charset` parameter (RFC 9110 8.3.2).
@@ -94,6 +94,6 @@ mod tests {
     fn an_unknown_charset_is_an_error() {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, "text/plain; charset=klingon".parse().unwrap());
-        assert_eq!(decode(vec![1], &headers).unwrap_err().kind(), crate::ErrorKind::InvalidResponseBody);
+        assert_eq!(decode(vec![1], &headers).unwrap_err().kind(), ErrorKind::InvalidResponseBody);
     }
 }

@@ -29,6 +29,7 @@ pub use version::VersionNegotiation;
 /// A connection attempt that takes longer fails.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes out for each byte in that a decompressed body may have, beyond its first 8 MiB.
+#[cfg(feature = "decompress")]
 pub(crate) const MAX_RATIO: u32 = 300;
 /// Idle connections that a client keeps.
 pub(crate) const CONNECTION_CACHE: usize = 256;

@@ -62,7 +62,11 @@ fn kind(error: &curl::Error, said: &str, responded: bool) -> ErrorKind {
         8 | curl_sys::CURLE_HTTP2 | 92 => ErrorKind::ProtocolViolation,
         curl_sys::CURLE_OPERATION_TIMEDOUT => ErrorKind::Timeout,
         curl_sys::CURLE_SSL_CONNECT_ERROR | curl_sys::CURLE_SSL_CIPHER | curl_sys::CURLE_USE_SSL_FAILED => {
-            if is_about_certificate(said) { ErrorKind::BadServerCertificate } else { ErrorKind::Tls }
+            if is_about_certificate(said) {
+                ErrorKind::BadServerCertificate
+            } else {
+                ErrorKind::Tls
+            }
         }
         // 51 in old versions, 60 now; pinned key, status of the certificate.
         51 | 60 | 83 | 90 | 91 => ErrorKind::BadServerCertificate,

@@ -18,6 +18,7 @@ use http::{HeaderMap, Method, Request, Uri};
 use super::options::{at_least_a_millisecond, configure};
 use super::transfer::Start;
 use super::{Easy, pool::Pool};
+use crate::body::ACCEPTED_CODINGS;
 use crate::config::RequestConfig;
 use crate::error::{Error, ErrorKind};
 use crate::ffi::held::{self, HeaderList};
@@ -160,9 +161,8 @@ impl Prepare {
                 push(list, &AUTHORIZATION, &auth.0);
             }
         }
-        #[cfg(feature = "decompress")]
-        if asks_for_compression(&self.config, headers) {
-            list.push(&[b"accept-encoding: ", crate::body::decode::ACCEPT.as_bytes()]);
+        if let Some(codings) = codings_to_accept(&self.config, headers) {
+            list.push(&[b"accept-encoding: ", codings.as_bytes()]);
         }
         // A name with a colon and nothing else takes away what libcurl would add by itself.
         if !matches!(self.upload, Upload::None | Upload::AskHandler) {
@@ -187,7 +187,8 @@ impl Prepare {
             return Err(Error::invalid_request("the Host header is not a host"));
         }
         for value in headers.get_all(CONNECTION) {
-            if !value.as_bytes().eq_ignore_ascii_case(b"close") && !value.as_bytes().eq_ignore_ascii_case(b"keep-alive") {
+            if !value.as_bytes().eq_ignore_ascii_case(b"close") && !value.as_bytes().eq_ignore_ascii_case(b"keep-alive")
+            {
                 return Err(Error::invalid_request("the Connection header may be `close` or `keep-alive` only"));
             }
         }
@@ -208,9 +209,9 @@ impl Prepare {
             (Upload::Bytes(bytes), Some(length), _) if length != bytes.len() as u64 => Err(Error::invalid_request(
                 format!("Content-Length is {length}, and the body has {} bytes", bytes.len()),
             )),
-            (Upload::Handler { length: Some(known) }, Some(length), _) if length != *known => Err(
-                Error::invalid_request(format!("Content-Length is {length}, and the body has {known} bytes")),
-            ),
+            (Upload::Handler { length: Some(known) }, Some(length), _) if length != *known => {
+                Err(Error::invalid_request(format!("Content-Length is {length}, and the body has {known} bytes")))
+            }
             (Upload::Handler { length: length @ None }, Some(declared), _) => {
                 *length = Some(declared);
                 Ok(())
@@ -228,10 +229,10 @@ impl Prepare {
     }
 }
 
-/// Whether a response to such a request is to be decompressed.
-#[cfg(feature = "decompress")]
-pub(crate) fn asks_for_compression(config: &RequestConfig, headers: &HeaderMap) -> bool {
-    config.decompress.unwrap_or(true) && !headers.contains_key(ACCEPT_ENCODING) && !headers.contains_key(RANGE)
+/// The content codings that the response to such a request may have, to be undone here.
+pub(crate) fn codings_to_accept(config: &RequestConfig, headers: &HeaderMap) -> Option<&'static str> {
+    let raw = headers.contains_key(ACCEPT_ENCODING) || headers.contains_key(RANGE);
+    ACCEPTED_CODINGS.filter(|_| config.decompress.unwrap_or(true) && !raw)
 }
 
 fn push(list: &mut HeaderList, name: &HeaderName, value: &HeaderValue) {
@@ -302,7 +303,8 @@ fn decode_percent(user: &str) -> Result<Vec<u8>, Error> {
         if *first == b'%' {
             let digits = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
             let byte = digits.and_then(|two| u8::from_str_radix(two, 16).ok());
-            bytes.push(byte.ok_or_else(|| Error::invalid_request("a % in the URL's credentials that encodes nothing"))?);
+            bytes
+                .push(byte.ok_or_else(|| Error::invalid_request("a % in the URL's credentials that encodes nothing"))?);
             rest = &after[2..];
         } else {
             bytes.push(*first);

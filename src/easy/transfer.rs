@@ -9,9 +9,11 @@ use curl::easy::{ReadError, SeekResult, WriteError};
 use http::uri::Scheme;
 use http::{Response, Uri};
 
-use super::{Easy, failure};
 use super::head::{HeadParser, body_length};
+use super::{Easy, failure};
 use crate::config::{RequestConfig, Version};
+#[cfg(feature = "tracing")]
+use crate::error::without_credentials;
 use crate::error::{Error, ErrorKind, TimeoutPhase};
 use crate::ffi::held::Callbacks;
 use crate::ffi::options::{Info, Live};
@@ -31,6 +33,9 @@ struct Active {
     control: Control,
     machine: Machine,
     head: HeadParser,
+    /// Lives as long as the transfer.
+    #[cfg(feature = "tracing")]
+    span: tracing::Span,
     uri: Uri,
     /// The request is a HEAD.
     to_head: bool,
@@ -70,6 +75,8 @@ pub(super) struct Start {
 impl Transfer {
     pub(super) fn start(&mut self, start: Start) {
         let Start { handler, control, first, uri, to_head, metrics } = start;
+        #[cfg(feature = "tracing")]
+        let span = tracing::debug_span!("request", url = %without_credentials(&uri), status = tracing::field::Empty);
         let (machine, effect) = Machine::new(first, Instant::now());
         if effect == Effect::Abort || machine.deadline().is_some() {
             control.look();
@@ -79,6 +86,8 @@ impl Transfer {
             control,
             machine,
             head: HeadParser::default(),
+            #[cfg(feature = "tracing")]
+            span,
             uri,
             to_head,
             measured: metrics.then(Arc::default),
@@ -228,17 +237,26 @@ impl Active {
     }
 
     fn call_end(&mut self) {
+        #[cfg(feature = "tracing")]
+        tracing::debug!(parent: &self.span, "complete");
         let ending = Ending { trailers: self.head.take_trailers() };
         let _ = self.handler.on_response_readable(&mut Decoder::at_end(&ending));
     }
 
     fn fail(&mut self, error: Error) {
         if !self.machine.is_handler_done() {
+            #[cfg(feature = "tracing")]
+            tracing::debug!(parent: &self.span, error = %error.chain(), "failed");
             let _ = self.handler.on_error(error.with_url(&self.uri));
         }
     }
 
     fn respond(&mut self, live: Live<'_>, mut response: Response<()>) -> bool {
+        #[cfg(feature = "tracing")]
+        {
+            self.span.record("status", response.status().as_u16());
+            tracing::debug!(parent: &self.span, status = response.status().as_u16(), "head received");
+        }
         let body_length = body_length(&response, self.to_head);
         self.machine.declare(body_length);
         self.responded = true;

@@ -139,8 +139,7 @@ pub(crate) fn release_post_fields<T>(easy: &mut Easy2<Held<T>>) -> Result<(), cu
         return Ok(());
     }
     // SAFETY: NULL makes libcurl forget the bytes before they are dropped.
-    let code =
-        unsafe { curl_sys::curl_easy_setopt(easy.raw(), curl_sys::CURLOPT_POSTFIELDS, ptr::null::<c_char>()) };
+    let code = unsafe { curl_sys::curl_easy_setopt(easy.raw(), curl_sys::CURLOPT_POSTFIELDS, ptr::null::<c_char>()) };
     super::options::check(code)?;
     easy.get_mut().fields = Bytes::new();
     Ok(())

@@ -121,7 +121,7 @@ impl<'a> Live<'a> {
 pub(crate) fn pause<H>(easy: &Easy2Handle<H>, receiving: bool, sending: bool) -> Result<(), curl::Error> {
     const RECEIVE: c_int = 1;
     const SEND: c_int = 4;
-    let bits = c_int::from(receiving) * RECEIVE | c_int::from(sending) * SEND;
+    let bits = (c_int::from(receiving) * RECEIVE) | (c_int::from(sending) * SEND);
     // SAFETY: the handle lives and is driven by this thread, which is in no callback: it holds `easy`.
     check(unsafe { curl_sys::curl_easy_pause(easy.raw(), bits) })
 }

@@ -103,7 +103,7 @@ impl Shared {
             *self.timeout.lock().unwrap_or_else(PoisonError::into_inner) = Some(timeout);
         }
         self.post(match next.wish {
-            Wish::Go { read, write } => u8::from(read) * READ | u8::from(write) * WRITE,
+            Wish::Go { read, write } => (u8::from(read) * READ) | (u8::from(write) * WRITE),
             Wish::End => END,
             Wish::Remove => REMOVE,
         })

@@ -135,7 +135,8 @@ impl Machine {
             (State::Over, _) => Effect::Abort,
 
             (State::Running | State::Held, Event::Answered(next) | Event::Ready(Ready(next))) => {
-                self.deadline = next.timeout.map(|limit| now + limit);
+                // A limit beyond what the clock can hold is as good as none.
+                self.deadline = next.timeout.and_then(|limit| now.checked_add(limit));
                 match next.wish {
                     Wish::Go { read, write } => {
                         if matches!(event, Event::Answered(_)) {
@@ -431,11 +432,7 @@ mod tests {
 
     #[test]
     fn a_slow_rest_is_not_drained() {
-        table(
-            Next::read(),
-            Some(100),
-            &[(0, ready(Ready::end()), Nothing), (499, Tick, Nothing), (500, Tick, Abort)],
-        );
+        table(Next::read(), Some(100), &[(0, ready(Ready::end()), Nothing), (499, Tick, Nothing), (500, Tick, Abort)]);
     }
 
     #[test]

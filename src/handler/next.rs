@@ -15,7 +15,10 @@ pub struct Next {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wish {
     /// What to be called for.
-    Go { read: bool, write: bool },
+    Go {
+        read: bool,
+        write: bool,
+    },
     End,
     Remove,
 }

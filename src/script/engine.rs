@@ -31,6 +31,9 @@ pub struct RequestTrace {
     pub bytes: u64,
 }
 
+/// Who hears of requests.
+pub(super) type Listener = Arc<dyn Fn(&RequestTrace) + Send + Sync>;
+
 /// Runs scripts that call HTTP APIs. Can be used by many threads at once; each script runs on its caller's thread.
 ///
 /// # Examples

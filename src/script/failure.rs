@@ -56,7 +56,10 @@ pub enum ScriptErrorKind {
 
 /// A script ended with an error. `Display` is one line; [`render`](Self::render) shows the line of code.
 #[derive(Clone, Debug)]
-pub struct ScriptError {
+pub struct ScriptError(Box<Inner>);
+
+#[derive(Clone, Debug)]
+struct Inner {
     kind: ScriptErrorKind,
     message: String,
     value: Option<Dynamic>,
@@ -118,41 +121,41 @@ impl ScriptError {
         let place = code.map(|code| (name.to_owned(), code.to_owned()));
         // One line, whatever a script or a server put into it.
         let message = message.lines().collect::<Vec<_>>().join(" ");
-        Self { kind, message, value, line, column: at.position(), place }
+        Self(Box::new(Inner { kind, message, value, line, column: at.position(), place }))
     }
 
     /// Why it ended.
     pub fn kind(&self) -> ScriptErrorKind {
-        self.kind
+        self.0.kind
     }
 
     /// What went wrong, without the place.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// The line of the script, from 1.
     pub fn line(&self) -> Option<usize> {
-        self.line
+        self.0.line
     }
 
     /// The column in that line, from 1, in characters.
     pub fn column(&self) -> Option<usize> {
-        self.column
+        self.0.column
     }
 
     /// What the script has thrown: for an error of a request a map with `kind`, `message`, `url`, `status` and `line`.
     pub fn value(&self) -> Option<&Dynamic> {
-        self.value.as_ref()
+        self.0.value.as_ref()
     }
 
     /// The error with the line of code and a caret below the place, in several lines without an end of line.
     pub fn render(&self) -> String {
-        let mut text = format!("error: {}", self.message);
-        let (Some(line), Some((name, code))) = (self.line, &self.place) else { return text };
+        let mut text = format!("error: {}", self.0.message);
+        let (Some(line), Some((name, code))) = (self.0.line, &self.0.place) else { return text };
         let number = line.to_string();
         let margin = " ".repeat(number.len());
-        let column = self.column.unwrap_or(1);
+        let column = self.0.column.unwrap_or(1);
         // Tabs stay tabs, so that the caret stands where the eye looks for it.
         let before: String =
             code.chars().take(column.saturating_sub(1)).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
@@ -164,8 +167,8 @@ impl ScriptError {
 
 impl fmt::Display for ScriptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        match (self.line, self.column) {
+        f.write_str(&self.0.message)?;
+        match (self.0.line, self.0.column) {
             (Some(line), Some(column)) => write!(f, " (line {line}, column {column})"),
             (Some(line), None) => write!(f, " (line {line})"),
             _ => Ok(()),

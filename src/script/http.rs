@@ -12,7 +12,7 @@ use rhai::{
 };
 use url::Url;
 
-use super::engine::RequestTrace;
+use super::engine::{Listener, RequestTrace};
 use super::{failure, run, value};
 use crate::body::AsyncBody;
 use crate::client::{HttpClient, ResponseExt};
@@ -47,7 +47,7 @@ pub fn http_module(client: HttpClient) -> Module {
 #[derive(Clone)]
 pub(super) struct Client {
     client: HttpClient,
-    trace: Option<Arc<dyn Fn(&RequestTrace) + Send + Sync>>,
+    trace: Option<Listener>,
 }
 
 impl Client {
@@ -55,7 +55,7 @@ impl Client {
         Self { client, trace: None }
     }
 
-    pub(super) fn with_trace(mut self, trace: Arc<dyn Fn(&RequestTrace) + Send + Sync>) -> Self {
+    pub(super) fn with_trace(mut self, trace: Listener) -> Self {
         self.trace = Some(trace);
         self
     }
@@ -162,8 +162,12 @@ impl Spec {
                     self.put_body((form.finish().into_bytes(), "application/x-www-form-urlencoded"))?;
                 }
                 "timeout" => self.timeout = seconds(given, "timeout")?,
-                "redirects" => self.redirects = u32::try_from(int(given, "redirects")?).map_err(|_| "`redirects` is negative")?,
-                "max_size" => self.max_size = u64::try_from(int(given, "max_size")?).map_err(|_| "`max_size` is negative")?,
+                "redirects" => {
+                    self.redirects = u32::try_from(int(given, "redirects")?).map_err(|_| "`redirects` is negative")?
+                }
+                "max_size" => {
+                    self.max_size = u64::try_from(int(given, "max_size")?).map_err(|_| "`max_size` is negative")?
+                }
                 "auth" => self.auth = Some(auth(given)?),
                 other => return Err(unknown_option(other)),
             }
@@ -242,8 +246,8 @@ impl Spec {
 
 fn unknown_option(name: &str) -> String {
     let like = OPTIONS.iter().find(|option| {
-        option.starts_with(&name[..name.len().min(3).min(name.floor_char_boundary(3))])
-            || name.trim_end_matches('s') == option.trim_end_matches('s')
+        let beginning: String = name.chars().take(3).collect();
+        option.starts_with(&beginning) || name.trim_end_matches('s') == option.trim_end_matches('s')
     });
     match like {
         Some(option) => format!("there is no option `{name}`; did you mean `{option}`?"),
@@ -290,7 +294,12 @@ fn pairs(given: &Dynamic, what: &str) -> Result<Vec<(String, String)>, String> {
 }
 
 fn scalar(value: &Dynamic, name: &str) -> Result<String, String> {
-    let simple = value.is_string() || value.is_int() || value.is_float() || value.is_bool() || value.is_decimal() || value.is_char();
+    let simple = value.is_string()
+        || value.is_int()
+        || value.is_float()
+        || value.is_bool()
+        || value.is_decimal()
+        || value.is_char();
     if simple {
         Ok(value.to_string())
     } else {
@@ -521,7 +530,8 @@ fn headers(module: &mut Module) {
 
 fn helpers(module: &mut Module) {
     function!(module, "parse_json", |ctx: NativeCallContext, text: &str| {
-        value::from_json(text.as_bytes()).map_err(|message| failure::invalid(&format!("not JSON: {message}"), ctx.call_position()))
+        value::from_json(text.as_bytes())
+            .map_err(|message| failure::invalid(&format!("not JSON: {message}"), ctx.call_position()))
     });
     function!(module, "to_json", |ctx: NativeCallContext, given: Dynamic| {
         value::to_json(&given).map_err(|message| failure::invalid(&message, ctx.call_position()))

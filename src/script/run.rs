@@ -67,7 +67,7 @@ pub(super) fn sleep(time: Duration) -> Result<(), Box<EvalAltResult>> {
 /// Looked at between the operations of a script: the reason to end it, if there is one.
 pub(super) fn progress(operations: u64) -> Option<Dynamic> {
     // The clock is not read for each operation.
-    if operations % 256 != 0 {
+    if !operations.is_multiple_of(256) {
         return None;
     }
     patience().check().err().map(|error| reason(&error).into())

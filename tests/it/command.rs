@@ -60,7 +60,9 @@ fn a_script_file_runs_against_a_server() {
 
 #[test]
 fn an_error_shows_the_line_with_a_caret_and_exits_with_1() {
-    for source in ["let x = 1;\nthrow \"oh no\";", "let x = 1;\nlet y = ;", "let x = 1;\nhttp_get(\"http://127.0.0.1:1/\");"] {
+    for source in
+        ["let x = 1;\nthrow \"oh no\";", "let x = 1;\nlet y = ;", "let x = 1;\nhttp_get(\"http://127.0.0.1:1/\");"]
+    {
         let output = run(&["-"], source);
         assert_eq!(output.status.code(), Some(1));
         let text = err(&output);
@@ -102,12 +104,7 @@ fn a_time_limit_exits_with_124() {
 #[test]
 fn an_interrupt_exits_with_130_while_the_script_waits() {
     let server = Server::faults();
-    let mut child = marmot()
-        .args(["run", "-"])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = marmot().args(["run", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let source = format!("http_get(\"{}\")", server.url("/stall-head"));
     child.stdin.take().unwrap().write_all(source.as_bytes()).unwrap();
     assert!(server.wait_for_heads(1, Duration::from_secs(10)));
@@ -126,10 +123,8 @@ fn only_allowed_hosts_are_asked_redirects_included() {
     assert_eq!((output.status.code(), out(&output).as_str()), (Some(0), "200\n"), "{}", err(&output));
 
     let there = other.url("/get");
-    let source = format!(
-        "http_get(\"{}\", #{{ query: #{{ url: \"{there}\", status: \"302\" }} }})",
-        server.url("/redirect-to")
-    );
+    let source =
+        format!("http_get(\"{}\", #{{ query: #{{ url: \"{there}\", status: \"302\" }} }})", server.url("/redirect-to"));
     let output = run(&["--allow", &host, "-"], &source);
     assert_eq!(output.status.code(), Some(1));
     assert!(err(&output).contains("not on the list"), "{}", err(&output));
@@ -146,7 +141,8 @@ fn variables_come_from_the_environment_and_the_env_file() {
         .args(["run", "--env-file", &path])
         .arg({
             let script = file.path().with_extension("rhai");
-            std::fs::write(&script, r#"print([env("FROM_FILE"), env("BOTH"), env("NOTHING"), env("NOTHING", "x")]);"#).unwrap();
+            std::fs::write(&script, r#"print([env("FROM_FILE"), env("BOTH"), env("NOTHING"), env("NOTHING", "x")]);"#)
+                .unwrap();
             script
         })
         .output()

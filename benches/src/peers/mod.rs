@@ -53,8 +53,8 @@ pub const PEERS: &[Peer] = &[
     Peer { name: "ureq", scenarios: BLOCKING, start: blocking::<ureq::Ureq> },
     Peer { name: "isahc", scenarios: ASYNC, start: || asynchronous::<isahc::Isahc>(Executor::Plain) },
     Peer { name: "isahc-blocking", scenarios: BLOCKING, start: blocking::<isahc::Isahc> },
-        Peer { name: "marmot", scenarios: ASYNC, start: || asynchronous::<marmot::Marmot>(Executor::Plain) },
-        Peer { name: "marmot-blocking", scenarios: BLOCKING, start: blocking::<marmot::Marmot> },
+    Peer { name: "marmot", scenarios: ASYNC, start: || asynchronous::<marmot::Marmot>(Executor::Plain) },
+    Peer { name: "marmot-blocking", scenarios: BLOCKING, start: blocking::<marmot::Marmot> },
 ];
 
 /// Reads to the end through a buffer of 64 KiB, and answers how much that was: for the blocking clients whose bodies

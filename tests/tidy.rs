@@ -1,0 +1,134 @@
+//! The house rules that a machine can hold: layers, first lines, the fence around unsafe. Compiles nothing of the crate.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All Rust files below a folder, with their text.
+fn files(folder: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path.strip_prefix(root()).unwrap().to_owned(), text));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no files in {folder}");
+    found
+}
+
+/// The modules of `lib.rs`, in order.
+fn layers() -> Vec<String> {
+    let text = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let modules = text.lines().filter_map(|line| {
+        let line = line.trim_start_matches("pub ").trim_start_matches("pub(crate) ");
+        line.strip_prefix("mod ")?.strip_suffix(';').map(str::to_owned)
+    });
+    modules.collect()
+}
+
+/// A line without its comment. Strings that hold `//` are cut too, which hides nothing that is looked for here.
+fn code(line: &str) -> &str {
+    line.split("//").next().unwrap_or_default()
+}
+
+/// The first name of each path that begins with `crate::`, groups included.
+fn imports(text: &str) -> Vec<String> {
+    let code: String = text.lines().map(code).collect::<Vec<_>>().join("\n");
+    code.split("crate::")
+        .skip(1)
+        .flat_map(|rest| {
+            let group = rest.strip_prefix('{').and_then(|rest| rest.split('}').next());
+            let names = group.map_or_else(|| vec![rest], |group| group.split(',').collect());
+            names
+                .into_iter()
+                .map(|name| name.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>())
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+#[test]
+fn a_module_imports_only_what_stands_above_it() {
+    let layers = layers();
+    assert!(layers.len() >= 8, "{layers:?}");
+    let place = |name: &str| layers.iter().position(|layer| layer == name);
+    for (path, text) in files("src") {
+        let mut parts = path.components().skip(1).map(|part| part.as_os_str().to_str().unwrap());
+        let module = parts.next().unwrap().trim_end_matches(".rs");
+        // lib.rs and the command stand above all.
+        let Some(own) = place(module) else { continue };
+        for name in imports(&text) {
+            match place(&name) {
+                Some(other) => {
+                    assert!(other <= own, "{}: `{module}` imports `{name}`, which stands below it", path.display())
+                }
+                None => panic!("{}: `crate::{name}` is no layer; name the module that it lives in", path.display()),
+            }
+        }
+    }
+}
+
+#[test]
+fn every_file_begins_with_its_role() {
+    for folder in ["src", "tests", "examples", "benches"] {
+        for (path, text) in files(folder) {
+            let first = text.lines().next().unwrap_or_default();
+            assert!(first.starts_with("//! ") && first.len() > 20, "{}: {first:?}", path.display());
+        }
+    }
+}
+
+#[test]
+fn unsafe_is_fenced() {
+    for (path, text) in files("src") {
+        if path.starts_with("src/ffi") {
+            continue;
+        }
+        for (number, line) in text.lines().enumerate() {
+            let words: Vec<_> = code(line).split(|c: char| !(c.is_alphanumeric() || c == '_')).collect();
+            assert!(!words.contains(&"unsafe"), "{}:{}: unsafe outside of src/ffi", path.display(), number + 1);
+        }
+    }
+}
+
+#[test]
+fn the_blocking_wait_is_in_one_place() {
+    for (path, text) in files("src") {
+        let here = path.ends_with("client/blocking.rs") || path.ends_with("body/pump.rs");
+        for (number, line) in text.lines().enumerate() {
+            let parks = code(line).contains("thread::park") || code(line).contains("executor::block_on");
+            let in_tests = text.lines().take(number).any(|line| line.contains("#[cfg(test)]"));
+            assert!(!parks || here || in_tests, "{}:{}: blocks", path.display(), number + 1);
+        }
+    }
+}
+
+#[test]
+fn the_pure_code_does_not_read_the_clock() {
+    for (path, text) in files("src") {
+        if path.starts_with("src/handler") || path.ends_with("agent/timer.rs") || path.ends_with("client/redirect.rs") {
+            let code: String = text.split("#[cfg(test)]").next().unwrap_or_default().lines().map(code).collect();
+            assert!(!code.contains("Instant::now"), "{} reads the clock", path.display());
+        }
+    }
+}
+
+#[test]
+fn no_library_file_unwraps() {
+    for (path, text) in files("src") {
+        let code: Vec<_> = text.split("#[cfg(test)]").next().unwrap_or_default().lines().map(code).collect();
+        for (number, line) in code.iter().enumerate() {
+            assert!(!line.contains(".unwrap()"), "{}:{}: unwraps", path.display(), number + 1);
+        }
+    }
+}
