@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# Checks everything: format, lints, docs, tests, examples, dependencies. Installs what a fresh Debian machine lacks.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+step() { printf '\n== %s\n' "$*"; }
+
+# --- what has to be there -------------------------------------------------------------------------------------------
+step "programs"
+missing=()
+need() { # need PROGRAM PACKAGE
+    command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] || missing+=("$2")
+}
+need cc build-essential
+need make build-essential
+need perl perl
+need pkg-config pkg-config
+need nginx nginx-light
+need kill procps
+need valgrind valgrind
+if [ ${#missing[@]} -gt 0 ]; then
+    echo "installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    sudo=""
+    [ "$(id -u)" = 0 ] || sudo="sudo"
+    $sudo apt-get update -q
+    # nginx is run by the tests, not as a service.
+    $sudo apt-get install -y -q --no-install-recommends "${missing[@]}"
+fi
+if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then
+    export PATH="$HOME/.cargo/bin:$PATH"
+fi
+if ! command -v cargo >/dev/null; then
+    echo "cargo is missing: install Rust 1.88 or newer with rustup, then run this again" >&2
+    exit 1
+fi
+cargo --version
+
+tools="${CARGO_TARGET_DIR:-$PWD/target}/tools"
+deny="$(command -v cargo-deny || true)"
+if [ -z "$deny" ]; then
+    deny="$tools/bin/cargo-deny"
+    if [ ! -x "$deny" ]; then
+        step "installing cargo-deny"
+        cargo install --quiet --locked --root "$tools" --target-dir "$tools/build" cargo-deny --version 0.20.2
+        rm -rf "$tools/build"
+    fi
+fi
+
+# --- what is checked ------------------------------------------------------------------------------------------------
+step "format"
+cargo fmt --all -- --check
+
+step "lints"
+cargo clippy --all-features --all-targets -- -D warnings
+for features in "" "static-curl" "static-curl,gzip" "static-curl,brotli,script" "static-curl,zstd,json,tracing"; do
+    echo "library with features: ${features:-none}"
+    cargo clippy --lib --no-default-features --features "$features" -- -D warnings
+done
+
+step "docs"
+RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
+
+step "tests, all features"
+cargo test --all-features
+
+step "tests, default features"
+cargo test --lib --test it
+
+step "examples"
+for example in examples/*.rs; do
+    name="$(basename "$example" .rs)"
+    echo "-- $name"
+    timeout 120 cargo run --quiet --all-features --example "$name"
+done
+echo "-- demo"
+timeout 60 cargo run --quiet --all-features -- demo >/dev/null
+
+step "memory"
+# libcurl, the callbacks and the hand-over between threads under valgrind: no error, nothing lost.
+binary="$(cargo test --no-run --test it --message-format=json 2>/dev/null | grep -o '"executable":"[^"]*/it-[^"]*"' | tail -n 1 | cut -d'"' -f4)"
+timeout 900 valgrind --quiet --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite \
+    --suppressions=tests/valgrind.supp --fair-sched=yes \
+    "$binary" --test-threads=2 basics:: handler:: redirects::
+
+step "dependencies"
+"$deny" --all-features --exclude marmot-bench check bans licenses sources
+# The list of advisories comes from the network, which a build machine may lack.
+if ! "$deny" --all-features --exclude marmot-bench check advisories; then
+    if "$deny" --all-features fetch db >/dev/null 2>&1; then
+        exit 1
+    fi
+    echo "the list of advisories cannot be fetched here: not checked"
+fi
+
+step "all is well"
