@@ -49,8 +49,6 @@ pub(super) fn configure(easy: &mut Easy, config: &RequestConfig) -> Result<(), E
     options::set_long(easy, LongOption::DisallowUsernameInUrl, 1).map_err(failed)?;
     sockets::report_closed(easy).map_err(failed)?;
     easy.buffer_size(RECEIVE_BUFFER).map_err(failed)?;
-    // Wait for a connection that is being made, to share it, rather than open one for each request to a HTTP/2 server.
-    easy.pipewait(true).map_err(failed)?;
 
     let limit = connect_timeout.unwrap_or(Some(CONNECT_TIMEOUT));
     easy.connect_timeout(limit.map_or(FOREVER, at_least_a_millisecond)).map_err(failed)?;

@@ -19,7 +19,7 @@ use super::options::{at_least_a_millisecond, configure};
 use super::transfer::Start;
 use super::{Easy, pool::Pool};
 use crate::body::ACCEPTED_CODINGS;
-use crate::config::RequestConfig;
+use crate::config::{RequestConfig, Version};
 use crate::error::{Error, ErrorKind};
 use crate::ffi::held::{self, HeaderList};
 use crate::ffi::options;
@@ -111,6 +111,10 @@ impl Prepare {
     fn apply(&mut self, easy: &mut Easy, target: &Target) -> Result<(), curl::Error> {
         easy.url(&target.url)?;
         easy.fresh_connect(false)?;
+        // Wait for a connection that is being made, to share it, rather than open one for each request to an HTTP/2
+        // server. Only where HTTP/2 can come of it: for a connection in clear text libcurl would wait until the response
+        // ahead is complete.
+        easy.pipewait(!is_plain(self.request.uri(), &self.config))?;
         let limit = self.time_left.or(self.config.timeout.flatten());
         easy.timeout(limit.map_or(Duration::ZERO, at_least_a_millisecond))?;
 
@@ -227,6 +231,12 @@ impl Prepare {
         }
         Ok(())
     }
+}
+
+/// Whether the request goes over HTTP/1 in clear text, so that its connection is shared with nobody.
+pub(super) fn is_plain(uri: &Uri, config: &RequestConfig) -> bool {
+    let http1 = matches!(config.version.unwrap_or_default().0, Version::Latest | Version::Http10 | Version::Http11);
+    http1 && uri.scheme() == Some(&Scheme::HTTP)
 }
 
 /// The content codings that the response to such a request may have, to be undone here.

@@ -6,12 +6,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use curl::easy::{ReadError, SeekResult, WriteError};
-use http::uri::Scheme;
 use http::{Response, Uri};
 
 use super::head::{HeadParser, body_length};
+use super::prepare::is_plain;
 use super::{Easy, failure};
-use crate::config::{RequestConfig, Version};
+use crate::config::RequestConfig;
 #[cfg(feature = "tracing")]
 use crate::error::without_credentials;
 use crate::error::{Error, ErrorKind, TimeoutPhase};
@@ -109,12 +109,12 @@ impl Transfer {
         }
     }
 
-    /// Whether the request goes over HTTP/1 in clear text, so that its connection is shared with nobody.
+    /// Whether the transfer shares its connection with nobody.
     pub(crate) fn is_plain(&self) -> bool {
-        let http1 = self.applied.as_ref().is_some_and(|config| {
-            matches!(config.version.unwrap_or_default().0, Version::Latest | Version::Http10 | Version::Http11)
-        });
-        http1 && self.active.as_ref().is_some_and(|active| active.uri.scheme() == Some(&Scheme::HTTP))
+        match (&self.active, &self.applied) {
+            (Some(active), Some(config)) => is_plain(&active.uri, config),
+            _ => false,
+        }
     }
 
     pub(crate) fn control(&self) -> Option<&Control> {

@@ -3,7 +3,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cancel;
 #[cfg(feature = "cli")]
 mod command;
+mod handler;
 #[cfg(feature = "script")]
 mod script;
+mod streaming;

@@ -1,0 +1,157 @@
+//! Bodies that stream, in both directions. What arrives whole is in `basics.rs`.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::executor::block_on;
+use futures::io::{AsyncBufReadExt, AsyncReadExt};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use marmot::prelude::*;
+use marmot::{AsyncBody, Body};
+
+use crate::support::{Server, pattern};
+
+#[test]
+fn a_response_is_here_at_the_end_of_its_head() {
+    let server = Server::faults();
+    let client = HttpClient::new().unwrap();
+    for path in ["/idle-events", "/delay-body/3000"] {
+        let start = Instant::now();
+        let response = client.get(server.url(path)).unwrap();
+        assert_eq!(response.status(), 200);
+        assert!(start.elapsed() < Duration::from_secs(2), "{path}: {:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn a_reader_that_does_not_read_holds_the_sender_back() {
+    let sent = Arc::new(AtomicU64::new(0));
+    let counter = sent.clone();
+    let server = Server::start(move |_, responder| {
+        responder.start_chunked(200, &[])?;
+        loop {
+            responder.chunk(&[7; 65536])?;
+            counter.fetch_add(65536, SeqCst);
+        }
+    });
+    let client = HttpClient::new().unwrap();
+    let mut response = client.get(server.url("/")).unwrap();
+    // Wait until no more is sent.
+    let mut before = u64::MAX;
+    while before != sent.load(SeqCst) {
+        before = sent.load(SeqCst);
+        thread::sleep(Duration::from_millis(300));
+    }
+    assert!(before < 16 << 20, "{before} bytes were sent to nobody");
+    // Reading lets it go on, far beyond what was buffered.
+    let mut read = 0;
+    let mut buffer = vec![0; 100_000];
+    while read < 64 << 20 {
+        let amount = response.body_mut().read(&mut buffer).unwrap();
+        assert!(buffer[..amount].iter().all(|byte| *byte == 7));
+        read += amount;
+    }
+}
+
+#[test]
+fn large_bodies_arrive_intact_through_every_face() {
+    const SIZE: usize = 5_000_000;
+    let server = Server::faults();
+    let client = HttpClient::new().unwrap();
+    let expected = pattern(SIZE);
+    let url = server.url(&format!("/bytes/{SIZE}"));
+
+    let mut all = Vec::new();
+    client.get(&url).unwrap().body_mut().read_to_end(&mut all).unwrap();
+    assert!(all == expected, "Read");
+
+    block_on(async {
+        let mut all = Vec::new();
+        client.get_async(&url).await.unwrap().body_mut().read_to_end(&mut all).await.unwrap();
+        assert!(all == expected, "AsyncRead");
+
+        let body = client.get_async(&url).await.unwrap().into_body();
+        let all: Vec<Bytes> = body.try_collect().await.unwrap();
+        assert!(all.concat() == expected, "Stream");
+
+        // A mixture: some as lines, some as chunks, the rest at once.
+        let mut response = client.get_async(&url).await.unwrap();
+        let mut all = Vec::new();
+        response.body_mut().read_until(b'\n', &mut all).await.unwrap();
+        for _ in 0..3 {
+            all.extend_from_slice(&response.body_mut().next().await.unwrap().unwrap());
+        }
+        all.extend_from_slice(&response.bytes().await.unwrap());
+        assert!(all == expected, "mixed");
+    });
+
+    let mut all = Vec::new();
+    assert_eq!(client.get(&url).unwrap().copy_to(&mut all).unwrap(), SIZE as u64);
+    assert!(all == expected, "copy_to");
+}
+
+#[test]
+fn a_slow_body_arrives_byte_by_byte() {
+    let server = Server::faults();
+    let mut response = HttpClient::new().unwrap().get(server.url("/slow-drip/20/20")).unwrap();
+    let mut reads = 0;
+    let mut all = Vec::new();
+    let mut buffer = [0; 64];
+    loop {
+        match response.body_mut().read(&mut buffer).unwrap() {
+            0 => break,
+            amount => {
+                reads += 1;
+                all.extend_from_slice(&buffer[..amount]);
+            }
+        }
+    }
+    assert_eq!(all.len(), 20);
+    assert!(reads > 5, "{reads} reads: the bytes came as they were sent");
+}
+
+#[test]
+fn an_upload_from_a_slow_stream_arrives_intact() {
+    let server = Server::faults();
+    let client = HttpClient::new().unwrap();
+    let data = pattern(3_000_000);
+    let pieces: Vec<Bytes> = data.chunks(70_001).map(Bytes::copy_from_slice).collect();
+    let slow = stream::iter(pieces).enumerate().then(|(number, piece)| async move {
+        if number % 10 == 3 {
+            // A wait that some other thread ends.
+            let (sender, receiver) = futures::channel::oneshot::channel::<()>();
+            thread::spawn(move || {
+                thread::sleep(Duration::from_millis(20));
+                drop(sender);
+            });
+            let _ = receiver.await;
+        }
+        io::Result::Ok(piece)
+    });
+    let mut response = client.post(server.url("/echo"), AsyncBody::from_stream(slow)).unwrap();
+    assert!(response.bytes().unwrap() == data);
+    assert_eq!(server.last_request().header("transfer-encoding"), Some("chunked"));
+}
+
+#[test]
+fn an_upload_larger_than_all_buffers_waits_for_its_server() {
+    let server = Server::faults();
+    let client = HttpClient::new().unwrap();
+    let reader = io::repeat(9).take(6 << 20);
+    let body = Body::from_reader_sized(reader, 6 << 20);
+    let mut response = client.put(server.url("/slow-read-upload?rate=8000000"), body).unwrap();
+    assert!(response.text().unwrap().contains(&(6 << 20).to_string()));
+}
+
+#[test]
+fn an_answer_before_the_end_of_the_upload_is_seen() {
+    let server = Server::faults();
+    let client = HttpClient::new().unwrap();
+    let reader = io::repeat(9).take(50 << 20);
+    let response = client.post(server.url("/early-response"), Body::from_reader(reader)).unwrap();
+    assert_eq!(response.status(), 413);
+}
