@@ -52,6 +52,8 @@
 //! | `tracing` | no | a span for each request |
 //! | `cli` | no | the `marmot` command |
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 // In layer order: a module uses only what stands above it. `tests/tidy.rs` holds this.
 pub mod error;
 #[allow(unsafe_code, reason = "the one place for what the curl crate cannot express")]

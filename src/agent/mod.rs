@@ -110,6 +110,16 @@ impl Agents {
     }
 }
 
+#[cfg(test)]
+impl Agents {
+    /// Ends the agent by accident.
+    pub(crate) fn break_agent(&self) {
+        if let State::Running(handle) = &*self.state() {
+            let _ = handle.send(Message::Panic);
+        }
+    }
+}
+
 /// Lets the agent end once its transfers have. Waits for nothing.
 impl Drop for Agents {
     fn drop(&mut self) {

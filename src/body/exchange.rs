@@ -347,7 +347,7 @@ impl Receiver {
 
     /// The trailers, once the body was read to its end.
     pub(crate) fn trailers(&self) -> Option<HeaderMap> {
-        self.shared.lock().trailers.clone()
+        if self.ended { self.shared.lock().trailers.clone() } else { None }
     }
 }
 

@@ -167,3 +167,31 @@ where
         Error::from(error)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_lost_agent_fails_its_requests_and_the_next_one_gets_a_new_agent() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let client = HttpClient::new().unwrap();
+        let lost = client.get_async(&url);
+        let (mut silent, _) = listener.accept().unwrap();
+        client.inner.agents.break_agent();
+        assert_eq!(blocking::block_on(lost).unwrap_err().kind(), ErrorKind::AgentLost);
+        assert!(silent.read_to_end(&mut Vec::new()).is_ok(), "its connection is closed");
+
+        let served = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 1024]).unwrap();
+            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+        });
+        assert_eq!(client.get(&url).unwrap().status(), 204);
+        served.join().unwrap();
+    }
+}

@@ -49,7 +49,9 @@ fn os_detail(number: i32) -> String {
 fn kind(error: &curl::Error, said: &str, responded: bool) -> ErrorKind {
     match error.code() {
         curl_sys::CURLE_URL_MALFORMAT => ErrorKind::InvalidRequest,
-        curl_sys::CURLE_UNSUPPORTED_PROTOCOL if said.contains("HTTP/0.9") => ErrorKind::ProtocolViolation,
+        curl_sys::CURLE_UNSUPPORTED_PROTOCOL if said.contains("HTTP/0.9") || said.contains("in response") => {
+            ErrorKind::ProtocolViolation
+        }
         curl_sys::CURLE_UNSUPPORTED_PROTOCOL => ErrorKind::InvalidRequest,
         curl_sys::CURLE_COULDNT_RESOLVE_HOST | curl_sys::CURLE_COULDNT_RESOLVE_PROXY => ErrorKind::NameResolution,
         curl_sys::CURLE_COULDNT_CONNECT | curl_sys::CURLE_INTERFACE_FAILED | 97 => ErrorKind::ConnectionFailed,
@@ -81,7 +83,7 @@ fn kind(error: &curl::Error, said: &str, responded: bool) -> ErrorKind {
 }
 
 fn is_truncation(said: &str) -> bool {
-    said.contains("outstanding read data") || said.contains("bytes remaining to read") || said.contains("closed with")
+    ["outstanding read data", "bytes remaining to read", "bytes missing"].iter().any(|words| said.contains(words))
 }
 
 fn is_malformed(said: &str) -> bool {

@@ -54,12 +54,12 @@ pub(super) fn configure(easy: &mut Easy, config: &RequestConfig) -> Result<(), E
     easy.connect_timeout(limit.map_or(FOREVER, at_least_a_millisecond)).map_err(failed)?;
     if let Some(limit) = low_speed.flatten() {
         easy.low_speed_limit(limit.bytes_per_second).map_err(failed)?;
-        easy.low_speed_time(limit.time.max(Duration::from_secs(1))).map_err(failed)?;
+        easy.low_speed_time(limit.time.clamp(Duration::from_secs(1), LONGEST_LOW_SPEED)).map_err(failed)?;
     }
     options::set_long(easy, LongOption::HttpVersion, curl_version(version.unwrap_or_default().0)?).map_err(failed)?;
     easy.tcp_nodelay(tcp_nodelay.unwrap_or(true)).map_err(failed)?;
     if let Some(interval) = tcp_keepalive.flatten() {
-        let interval = interval.max(Duration::from_secs(1));
+        let interval = interval.clamp(Duration::from_secs(1), LONGEST_KEEPALIVE);
         easy.tcp_keepalive(true).map_err(failed)?;
         easy.tcp_keepidle(interval).map_err(failed)?;
         easy.tcp_keepintvl(interval).map_err(failed)?;
@@ -77,6 +77,10 @@ pub(super) fn configure(easy: &mut Easy, config: &RequestConfig) -> Result<(), E
     Ok(())
 }
 
+/// libcurl holds this time in 16 bits of seconds.
+const LONGEST_LOW_SPEED: Duration = Duration::from_secs(u16::MAX as u64);
+/// Linux holds this time in 15 bits of seconds.
+const LONGEST_KEEPALIVE: Duration = Duration::from_secs(i16::MAX as u64);
 /// libcurl takes 0 for "its default", which is 300 seconds; this is "no limit".
 const FOREVER: Duration = Duration::from_millis(i32::MAX as u64);
 

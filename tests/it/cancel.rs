@@ -8,6 +8,7 @@ use futures::executor::block_on;
 use marmot::prelude::*;
 use marmot::{Body, ErrorKind};
 
+use crate::alone::is_alone;
 use crate::support::{Server, pattern};
 
 /// What "at once" may take on a machine that does other things as well.
@@ -152,18 +153,9 @@ fn agents() -> usize {
     names.filter(|name| name.trim() == "marmot-agent").count()
 }
 
-/// Runs in a process of its own, as other tests have agents and descriptors too.
 #[test]
 fn clients_leave_no_threads_and_no_descriptors() {
-    const ALONE: &str = "MARMOT_TEST_ALONE";
-    if std::env::var_os(ALONE).is_none() {
-        let status = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "cancel::clients_leave_no_threads_and_no_descriptors", "--test-threads=1"])
-            .env(ALONE, "1")
-            .stdout(std::process::Stdio::null())
-            .status()
-            .unwrap();
-        assert!(status.success());
+    if !is_alone("cancel::clients_leave_no_threads_and_no_descriptors") {
         return;
     }
     let server = Server::faults();

@@ -11,6 +11,7 @@ use marmot::handler::{Control, Decoder, Encoder, Handler, Next, Ready};
 use marmot::prelude::*;
 use marmot::{Error, ErrorKind, Response};
 
+use crate::alone::{cpu, is_alone};
 use crate::support::{Server, pattern};
 
 type On<T> = Box<dyn FnMut(T) -> Next + Send>;
@@ -89,14 +90,6 @@ fn get(url: String) -> Request<()> {
     Request::get(url).body(()).unwrap()
 }
 
-/// Processor time of this process so far.
-fn cpu() -> Duration {
-    let text = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = text.rsplit(')').next().unwrap().split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    Duration::from_millis(ticks * 10)
-}
-
 #[test]
 fn a_download_is_told_from_head_to_end_and_the_handler_comes_back() {
     let server = Server::faults();
@@ -113,6 +106,9 @@ fn a_download_is_told_from_head_to_end_and_the_handler_comes_back() {
 
 #[test]
 fn an_upload_waits_for_another_thread_and_burns_nothing_meanwhile() {
+    if !is_alone("handler::an_upload_waits_for_another_thread_and_burns_nothing_meanwhile") {
+        return;
+    }
     let server = Server::faults();
     let client = HttpClient::new().unwrap();
     for first in [Next::wait(), Next::write()] {
@@ -139,7 +135,7 @@ fn an_upload_waits_for_another_thread_and_burns_nothing_meanwhile() {
         assert!(server.wait_for_heads(before + 1, Duration::from_secs(5)), "the head goes out while the body waits");
         let begun = cpu();
         thread::sleep(Duration::from_millis(300));
-        assert!(cpu() - begun < Duration::from_millis(150), "a parked transfer costs nothing");
+        assert!(cpu() - begun <= Duration::from_millis(50), "a parked transfer costs nothing");
         pieces.lock().unwrap().push(b"from afar");
         control.ready(Ready::write()).unwrap();
         thread::sleep(Duration::from_millis(20));

@@ -3,10 +3,18 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alone;
+mod basics;
 mod cancel;
 #[cfg(feature = "cli")]
 mod command;
+mod connections;
+mod decompression;
+mod errors;
+mod executors;
 mod handler;
+mod redirects;
 #[cfg(feature = "script")]
 mod script;
 mod streaming;
+mod tls;

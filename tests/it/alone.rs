@@ -1,0 +1,32 @@
+//! Tests that count what the whole process has run in a process of their own. Counts nothing itself.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// Whether this is such a process. If not, runs the test in one and asserts that it passes there.
+pub fn is_alone(test: &str) -> bool {
+    const ALONE: &str = "MARMOT_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--test-threads=1", "--nocapture"])
+        .env(ALONE, "1")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+    assert!(text(&output.stdout).contains("1 passed"), "`{test}` is not the name of a test");
+    false
+}
+
+/// Processor time of this process so far.
+pub fn cpu() -> Duration {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields = text.rsplit(')').next().unwrap().split_whitespace();
+    // User and system time, in hundredths of a second.
+    let ticks: u64 = fields.skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
+}
