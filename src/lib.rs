@@ -36,7 +36,7 @@
 //! # }
 //! ```
 //!
-//! Your own state machine about a transfer: [`handler`]. Scripts: [`script`](crate::script) (feature `script`).
+//! Your own state machine about a transfer: [`handler`]. Scripts: the module `script` (feature `script`).
 //!
 //! # Features
 //!

@@ -17,8 +17,8 @@
 //!   ….timeout(d)                                            and if nothing happens for d: on_error
 //! ```
 //!
-//! - [`machine`]: the rules, `(state, event, now) -> (state, effect)`.
-//! - [`respond`]: the built-in handler.
+//! - `machine`: the rules, `(state, event, now) -> (state, effect)`.
+//! - `respond`: the built-in handler.
 
 use http::{Request, Response};
 

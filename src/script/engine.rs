@@ -13,7 +13,7 @@ use super::run::{self, Running};
 use crate::client::{CancelToken, HttpClient};
 use crate::handler::Metrics;
 
-/// One request that a script has made, for [`ScriptEngine::on_request`].
+/// One request that a script has made, for [`ScriptEngine::with_trace`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RequestTrace {

@@ -35,8 +35,8 @@
 //! integers, those of 64 unsigned bits beyond them become decimals, larger ones floats. `sleep(seconds)` obeys the
 //! script's time limit.
 //!
-//! - [`engine`]: the engine and its scripts. [`run`]: the limits of a running script. [`http`]: the package.
-//! - [`value`]: values to JSON and back. [`failure`]: errors on their way into and out of a script.
+//! - `engine`: the engine and its scripts. `run`: the limits of a running script. `http`: the package.
+//! - `value`: values to JSON and back. `failure`: errors on their way into and out of a script.
 
 mod engine;
 mod failure;

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Whether this is such a process. If not, runs the test in one and asserts that it passes there.
-pub fn is_alone(test: &str) -> bool {
+pub(crate) fn is_alone(test: &str) -> bool {
     const ALONE: &str = "MARMOT_TEST_ALONE";
     if std::env::var_os(ALONE).is_some() {
         return true;
@@ -23,7 +23,7 @@ pub fn is_alone(test: &str) -> bool {
 }
 
 /// Processor time of this process so far.
-pub fn cpu() -> Duration {
+pub(crate) fn cpu() -> Duration {
     let text = std::fs::read_to_string("/proc/self/stat").unwrap();
     let fields = text.rsplit(')').next().unwrap().split_whitespace();
     // User and system time, in hundredths of a second.

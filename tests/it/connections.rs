@@ -31,7 +31,7 @@ fn a_connection_that_its_server_closed_is_no_trouble() {
     }
     for _ in 0..3 {
         client.get(server.url("/keepalive-then-drop")).unwrap().consume().unwrap();
-        assert_eq!(client.get(server.url("/text")).unwrap().text().unwrap().is_empty(), false);
+        assert!(!client.get(server.url("/text")).unwrap().text().unwrap().is_empty());
     }
     client.get(server.url("/text")).unwrap().consume().unwrap();
     server.close_connections();

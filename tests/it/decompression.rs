@@ -27,8 +27,9 @@ fn every_coding_is_undone_and_its_headers_are_removed() {
         // In small reads too.
         let mut all = Vec::new();
         let mut response = client.get(server.url(path)).unwrap();
-        for byte in response.body_mut().bytes() {
-            all.push(byte.unwrap());
+        let mut byte = [0];
+        while response.body_mut().read(&mut byte).unwrap() == 1 {
+            all.push(byte[0]);
         }
         assert!(all == faults::encoded::plain(), "{path} byte by byte");
     }

@@ -1,4 +1,5 @@
 //! The integration tests, one file a topic. Everything runs on loopback; nothing here knows the crate's inside.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[path = "../support/mod.rs"]
 mod support;
