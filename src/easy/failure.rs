@@ -111,5 +111,7 @@ fn timeout_phase(said: &str, live: Live<'_>, responded: bool) -> TimeoutPhase {
         let resolved = live.number(Info::NameLookupTime) > 0;
         return if resolved { TimeoutPhase::Connect } else { TimeoutPhase::NameResolution };
     }
-    TimeoutPhase::Response
+    // An older libcurl does not tell when the request was out.
+    let tells = curl::Version::get().version_num() >= 0x08_0a_00;
+    if tells && live.number(Info::PostTransferTime) == 0 { TimeoutPhase::Send } else { TimeoutPhase::Response }
 }

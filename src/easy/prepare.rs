@@ -186,7 +186,7 @@ impl Prepare {
             return Err(Error::invalid_request("more than one Host header"));
         }
         if let Some(host) = headers.get(HOST)
-            && http::uri::Authority::try_from(host.as_bytes()).is_err()
+            && (host.as_bytes().contains(&b'@') || http::uri::Authority::try_from(host.as_bytes()).is_err())
         {
             return Err(Error::invalid_request("the Host header is not a host"));
         }

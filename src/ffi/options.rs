@@ -61,6 +61,8 @@ pub(crate) enum Info {
     PreTransferTime = 0x60_0000 + 53,
     StartTransferTime = 0x60_0000 + 54,
     AppConnectTime = 0x60_0000 + 56,
+    /// Since libcurl 8.10.
+    PostTransferTime = 0x60_0000 + 67,
 }
 
 /// Leave to ask libcurl about a transfer, while its handle lives.

@@ -169,6 +169,9 @@ impl Spec {
                     self.max_size = u64::try_from(int(given, "max_size")?).map_err(|_| "`max_size` is negative")?
                 }
                 "auth" => self.auth = Some(auth(given)?),
+                own @ ("method" | "url") => {
+                    return Err(format!("`{own}` is given by the call itself, not as an option"));
+                }
                 other => return Err(unknown_option(other)),
             }
         }

@@ -119,11 +119,12 @@ fn the_total_time_spans_redirects() {
 fn an_upload_that_nobody_reads_ends_at_its_time() {
     let server = Server::faults();
     let client = HttpClient::builder().timeout(Duration::from_millis(500)).build().unwrap();
-    let error = client.post(server.url("/stall-upload"), vec![0; 32 << 20]).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
-    let body = Body::from_reader(std::io::repeat(1));
-    let error = client.post(server.url("/stall-upload"), body).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
+    for body in [Body::from(vec![0; 32 << 20]), Body::from_reader(std::io::repeat(1))] {
+        let error = client.post(server.url("/stall-upload"), body).unwrap_err();
+        assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Send), "{error:?}");
+    }
+    let error = client.post(server.url("/stall-head"), "small").unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Response), "{error:?}");
 }
 
 #[test]
