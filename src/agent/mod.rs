@@ -1,7 +1,8 @@
 //! The thread that owns a multi handle and drives its transfers. Knows no request and no response.
 //!
 //! A client sends easy handles that are ready to go over a channel ([`message`]); the thread ([`run`]) adds them to its
-//! multi handle, waits for sockets ([`selector`]) and time ([`timer`]), and lets libcurl work. A caller is woken once a
+//! multi handle, waits for sockets ([`selector`]) and time ([`timer`]), and lets
+//! libcurl work; when it has nothing to do it looks after idle connections ([`sweep`]). A caller is woken once a
 //! turn at most, after the turn.
 //!
 //! [`Agents`] starts the thread with the first request, and a new one should it ever end by accident.
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 mod message;
 mod run;
 mod selector;
+mod sweep;
 mod timer;
 
 use message::{Handle, Message};

@@ -14,6 +14,7 @@ use slab::Slab;
 use super::Limits;
 use super::message::{Bell, Handle, Message};
 use super::selector::Selector;
+use super::sweep::{self, Sweeper};
 use super::timer::Timers;
 use crate::body::wake;
 use crate::config::CONNECTION_CACHE;
@@ -73,6 +74,7 @@ type CurlTimer = Arc<Mutex<Option<Instant>>>;
 struct Agent {
     // Drop order: the transfers take their handles out of the multi handle, then it goes, then what its callbacks use.
     transfers: Slab<Slot>,
+    sweeper: Sweeper,
     multi: Multi,
     selector: Selector,
     curl_timer: CurlTimer,
@@ -145,6 +147,7 @@ impl Agent {
         let selector = Selector::new(&mut multi)?;
         Ok(Self {
             transfers: Slab::new(),
+            sweeper: Sweeper::default(),
             multi,
             selector,
             curl_timer,
@@ -169,6 +172,7 @@ impl Agent {
             self.end_transfers();
             self.attend_timers();
             self.follow_sockets(&bell);
+            self.sweep();
             wake::flush();
             if self.is_done() {
                 return;
@@ -297,8 +301,14 @@ impl Agent {
     fn end_transfers(&mut self) {
         let transfers = &self.transfers;
         let ended = &mut self.ended;
+        let sweeper = &self.sweeper;
+        let mut swept = false;
         self.multi.messages(|message| {
             let Ok(slot) = message.token() else { return };
+            if slot == sweep::TOKEN {
+                swept |= sweeper.is_over(&message);
+                return;
+            }
             let Some(Slot::Running(easy)) = transfers.get(slot) else { return };
             if let Some(result) = message.result_for2(easy) {
                 ended.push((slot, result));
@@ -319,6 +329,11 @@ impl Agent {
             }
         }
         self.ended = list;
+        if swept {
+            self.sweeper.end(&self.multi);
+            // Closed sockets are forgotten first, so that only living ones are listened to again.
+            self.follow_sockets_of_sweep();
+        }
     }
 
     fn attend_timers(&mut self) {
@@ -331,6 +346,24 @@ impl Agent {
     fn follow_sockets(&mut self, bell: &Bell) {
         // A socket that the poller refuses would never be heard of: libcurl's own time limits end its transfer.
         let _ = self.selector.apply(bell.poller());
+    }
+
+    fn follow_sockets_of_sweep(&mut self) {
+        let bell = self.handle.bell().clone();
+        self.follow_sockets(&bell);
+        let _ = self.selector.calm(bell.poller());
+    }
+
+    /// Whether there is nobody but the agent to look after idle connections, and reason to.
+    fn should_sweep(&self) -> bool {
+        self.transfers.is_empty() && self.selector.is_restless() && !self.sweeper.is_running()
+    }
+
+    fn sweep(&mut self) {
+        let now = Instant::now();
+        if self.should_sweep() && self.sweeper.due(now) <= now {
+            self.sweeper.start(&self.multi, now);
+        }
     }
 
     fn wait(&mut self, bell: &Bell) {
@@ -358,7 +391,9 @@ impl Agent {
     fn time_to_wait(&self) -> Option<Duration> {
         let curl = *self.curl_timer.lock().unwrap_or_else(PoisonError::into_inner);
         let shut_down = self.shut_down.as_ref().and_then(|shut_down| shut_down.deadline);
-        let next = [curl, self.timers.next(), shut_down].into_iter().flatten().min()?;
-        Some(next.saturating_duration_since(Instant::now()))
+        let now = Instant::now();
+        let sweep = self.should_sweep().then(|| self.sweeper.due(now));
+        let next = [curl, self.timers.next(), shut_down, sweep].into_iter().flatten().min()?;
+        Some(next.saturating_duration_since(now))
     }
 }

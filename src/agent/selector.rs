@@ -32,6 +32,8 @@ type Wishes = Arc<Mutex<Vec<(Socket, Interest)>>>;
 pub(super) struct Selector {
     sockets: HashMap<Socket, Watched>,
     wishes: Wishes,
+    /// Something was heard on a socket of which libcurl wants nothing.
+    restless: bool,
 }
 
 impl Selector {
@@ -47,7 +49,7 @@ impl Selector {
             };
             lock(&sink).push((socket, interest));
         })?;
-        Ok(Self { sockets: HashMap::new(), wishes })
+        Ok(Self { sockets: HashMap::new(), wishes, restless: false })
     }
 
     /// Connections that are open, as far as the poller has seen them.
@@ -84,9 +86,26 @@ impl Selector {
         let wanted = (event.readable && watched.wanted.read) || (event.writable && watched.wanted.write);
         if !wanted {
             // A kept registration has fired, or an error is reported whatever is asked for: stop listening.
+            self.restless |= watched.wanted == Interest::default();
             watched.shrink(poller, socket)?;
         }
         Ok(wanted)
+    }
+
+    /// Whether an idle connection has something to say, if no transfer is running.
+    pub(super) fn is_restless(&self) -> bool {
+        self.restless
+    }
+
+    /// Listens to all idle connections again, after libcurl has looked at them.
+    pub(super) fn calm(&mut self, poller: &Poller) -> io::Result<()> {
+        self.restless = false;
+        for (socket, watched) in &mut self.sockets {
+            if watched.wanted == Interest::default() {
+                watched.register(poller, *socket, Interest { read: true, write: false })?;
+            }
+        }
+        Ok(())
     }
 }
 

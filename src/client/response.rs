@@ -4,11 +4,13 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::thread;
 
+use futures::channel::oneshot;
 use futures::io::{AsyncWrite, AsyncWriteExt};
 use http::{Response, Uri};
 
-use super::blocking::block_on;
+use super::blocking::{CancelToken, Patience, block_on, block_on_with};
 use super::text;
 use crate::body::{AsyncBody, Body};
 use crate::error::{Error, ErrorKind};
@@ -118,12 +120,12 @@ impl ReadResponseExt for Response<Body> {
     }
 
     fn copy_to<W: Write>(&mut self, mut writer: W) -> Result<u64, Error> {
-        let result = copy(self.body_mut().as_async(), |data| writer.write_all(data));
+        let result = copy(self.body_mut().as_async(), &Patience::default(), |data| writer.write_all(data));
         named(self, result)
     }
 
     fn copy_to_file<P: AsRef<Path>>(&mut self, path: P) -> Result<u64, Error> {
-        let result = copy_to_file(self.body_mut().as_async(), path.as_ref());
+        let result = copy_to_file(self.body_mut().as_async(), path.as_ref(), &Patience::default());
         named(self, result)
     }
 
@@ -144,11 +146,15 @@ impl ReadResponseExt for Response<Body> {
     }
 }
 
-fn copy(body: &mut AsyncBody, mut write: impl FnMut(&[u8]) -> io::Result<()>) -> Result<u64, Error> {
+fn copy(
+    body: &mut AsyncBody,
+    patience: &Patience,
+    mut write: impl FnMut(&[u8]) -> io::Result<()>,
+) -> Result<u64, Error> {
     let mut total = 0;
     loop {
         // The piece is written outside the future: a slow writer holds up nobody.
-        block_on(std::future::poll_fn(|cx| body.poll_fill_typed(cx).map_ok(drop)))?;
+        block_on_with(std::future::poll_fn(|cx| body.poll_fill_typed(cx).map_ok(drop)), patience)??;
         let amount = match body.poll_fill_typed(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
             std::task::Poll::Ready(piece) => {
                 let piece = piece?;
@@ -165,7 +171,7 @@ fn copy(body: &mut AsyncBody, mut write: impl FnMut(&[u8]) -> io::Result<()>) ->
     }
 }
 
-fn copy_to_file(body: &mut AsyncBody, path: &Path) -> Result<u64, Error> {
+fn copy_to_file(body: &mut AsyncBody, path: &Path, patience: &Patience) -> Result<u64, Error> {
     let failed = |what: &str, path: &Path, error: io::Error| {
         Error::new(ErrorKind::Io).with_detail(format!("{what} `{}`", path.display())).with_source(error)
     };
@@ -177,7 +183,7 @@ fn copy_to_file(body: &mut AsyncBody, path: &Path) -> Result<u64, Error> {
         .create_new(true)
         .open(&part)
         .map_err(|error| failed("could not create", &part, error))?;
-    let copied = copy(body, |data| file.write_all(data)).and_then(|total| {
+    let copied = copy(body, patience, |data| file.write_all(data)).and_then(|total| {
         fs::rename(&part, path).map_err(|error| failed("could not put the file in its place", path, error))?;
         Ok(total)
     });
@@ -185,6 +191,15 @@ fn copy_to_file(body: &mut AsyncBody, path: &Path) -> Result<u64, Error> {
         let _ = fs::remove_file(&part);
     }
     copied
+}
+
+/// Ends a thread's wait when the future that waits for the thread is dropped.
+struct CancelOnDrop(CancelToken);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
 }
 
 /// Reads the body of a response asynchronously, under any executor. The methods are those of [`ReadResponseExt`].
@@ -202,6 +217,13 @@ pub trait AsyncReadResponseExt {
     ///
     /// As there.
     fn copy_to<W: AsyncWrite + Unpin + Send>(&mut self, writer: W) -> impl Future<Output = Result<u64, Error>> + Send;
+
+    /// As [`ReadResponseExt::copy_to_file`]. The file is written on a thread of its own; dropping the future ends it.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn copy_to_file<P: AsRef<Path> + Send>(&mut self, path: P) -> impl Future<Output = Result<u64, Error>> + Send;
 
     /// As [`ReadResponseExt::bytes`].
     ///
@@ -238,6 +260,30 @@ impl AsyncReadResponseExt for Response<AsyncBody> {
             Ok(total)
         }
         .await;
+        named(self, result)
+    }
+
+    async fn copy_to_file<P: AsRef<Path> + Send>(&mut self, path: P) -> Result<u64, Error> {
+        let (done, finished) = oneshot::channel();
+        let cancel = CancelOnDrop(CancelToken::new());
+        let patience = Patience { deadline: None, cancel: Some(cancel.0.clone()) };
+        let path = path.as_ref().to_owned();
+        let mut body = std::mem::take(self.body_mut());
+        let started = thread::Builder::new().name("marmot-write".into()).spawn(move || {
+            let result = copy_to_file(&mut body, &path, &patience);
+            let _ = done.send((body, result));
+        });
+        let result = match started {
+            Ok(_) => match finished.await {
+                Ok((body, result)) => {
+                    *self.body_mut() = body;
+                    result
+                }
+                Err(_) => Err(Error::new(ErrorKind::Io).with_detail("the writing thread ended")),
+            },
+            Err(error) => Err(Error::from(error)),
+        };
+        drop(cancel);
         named(self, result)
     }
 

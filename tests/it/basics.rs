@@ -131,10 +131,22 @@ fn a_file_is_replaced_when_the_body_is_complete_and_not_before() {
     assert_eq!(std::fs::read(&path).unwrap(), b"old");
     assert_eq!(client.get(server.url("/bytes/100000")).unwrap().copy_to_file(&path).unwrap(), 100_000);
     assert!(std::fs::read(&path).unwrap() == pattern(100_000));
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    block_on(async {
+        let mut response = client.get_async(server.url("/bytes/200000")).await.unwrap();
+        assert_eq!(response.copy_to_file(&path).await.unwrap(), 200_000);
+        assert!(std::fs::read(&path).unwrap() == pattern(200_000));
+        let mut response = client.get_async(server.url("/close/in-body")).await.unwrap();
+        let error = response.copy_to_file(&path).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ResponseBodyTruncated);
+        let mut response = client.get_async(server.url("/stall/1000")).await.unwrap();
+        let mut copying = Box::pin(response.copy_to_file(&path));
+        assert!(futures::poll!(&mut copying).is_pending());
+    });
+    assert!(server.wait_for_close("/stall/1000", Duration::from_secs(5)).is_some(), "dropped means ended");
     let nowhere = folder.path().join("no/such/folder");
     let error = client.get(server.url("/text")).unwrap().copy_to_file(nowhere).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
 }
 
 #[test]

@@ -144,3 +144,33 @@ fn a_mixture_of_everything_leaves_a_client_that_works() {
     client.shutdown(Duration::from_secs(2));
     assert!(server.wait_open(0, Duration::from_secs(5)), "{} connections are still open", server.open());
 }
+
+#[test]
+fn an_idle_client_closes_the_connections_that_their_server_has_closed() {
+    if !is_alone("connections::an_idle_client_closes_the_connections_that_their_server_has_closed") {
+        return;
+    }
+    let server = Server::faults();
+    let client = HttpClient::new().unwrap();
+    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    client.get(server.url("/text")).unwrap().consume().unwrap();
+    let with_one = descriptors();
+    block_on(try_join_all((0..10).map(|_| async {
+        let mut response = client.get_async(server.url("/delay/100")).await?;
+        response.bytes().await.map(drop)
+    })))
+    .unwrap();
+    assert!(descriptors() > with_one + 8);
+    server.close_connections();
+    assert!(server.wait_open(0, Duration::from_secs(5)));
+    // No request is made: the agent does it by itself. Of the one that was there at first nothing is left either.
+    let end = Instant::now() + Duration::from_secs(10);
+    while descriptors() > with_one - 2 && Instant::now() < end {
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(descriptors(), with_one - 2);
+    let begun = cpu();
+    thread::sleep(Duration::from_millis(2500));
+    assert!(cpu() - begun <= Duration::from_millis(50));
+    assert_eq!(client.get(server.url("/text")).unwrap().status(), 200);
+}
