@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 use futures::channel::oneshot;
-use polling::Poller;
 
 use crate::easy::Easy;
+use crate::ffi::poll::Poll;
 
 pub(super) enum Message {
     /// Start a transfer.
@@ -34,14 +34,14 @@ pub(super) struct Handle {
 
 /// What wakes the agent.
 pub(super) struct Bell {
-    poller: Poller,
+    poll: Poll,
     asleep: AtomicBool,
 }
 
 impl Handle {
     pub(super) fn new() -> std::io::Result<(Self, Receiver<Message>)> {
         let (sender, receiver) = crossbeam_channel::unbounded();
-        let bell = Arc::new(Bell { poller: Poller::new()?, asleep: AtomicBool::new(false) });
+        let bell = Arc::new(Bell { poll: Poll::new()?, asleep: AtomicBool::new(false) });
         Ok((Self { sender, bell }, receiver))
     }
 
@@ -51,8 +51,7 @@ impl Handle {
         // Orders the message before the look at `asleep`; the agent does the reverse in `fall_asleep`.
         fence(Ordering::SeqCst);
         if self.bell.asleep.load(Ordering::SeqCst) && self.bell.asleep.swap(false, Ordering::SeqCst) {
-            // Fails only if the poller is gone, and then so is the agent.
-            let _ = self.bell.poller.notify();
+            self.bell.poll.notify();
         }
         Ok(())
     }
@@ -72,8 +71,8 @@ impl Handle {
 }
 
 impl Bell {
-    pub(super) fn poller(&self) -> &Poller {
-        &self.poller
+    pub(super) fn poll(&self) -> &Poll {
+        &self.poll
     }
 
     /// Announces that the agent is about to wait. Returns whether it may: no message came meanwhile.

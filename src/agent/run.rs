@@ -24,6 +24,7 @@ use crate::easy::transfer::{self, Transfer, Verdict};
 use crate::error::{Error, ErrorKind};
 use crate::ffi::held::Held;
 use crate::ffi::options;
+use crate::ffi::poll::Heard;
 use crate::ffi::wall;
 
 /// Messages handled before the sockets get their turn again.
@@ -84,7 +85,7 @@ struct Agent {
     handle: Handle,
     messages: Receiver<Message>,
     pool: Arc<Pool>,
-    events: polling::Events,
+    heard: Vec<Heard>,
     /// Transfers that libcurl has ended in this turn.
     ended: Vec<(usize, Result<(), curl::Error>)>,
     /// Connections are limited: let libcurl look for idle ones always.
@@ -156,7 +157,7 @@ impl Agent {
             handle,
             messages,
             pool,
-            events: polling::Events::new(),
+            heard: Vec::new(),
             ended: Vec::new(),
             limited: total.is_some() || limits.connections_per_host.is_some(),
             closing: false,
@@ -345,13 +346,13 @@ impl Agent {
 
     fn follow_sockets(&mut self, bell: &Bell) {
         // A socket that the poller refuses would never be heard of: libcurl's own time limits end its transfer.
-        let _ = self.selector.apply(bell.poller());
+        let _ = self.selector.apply(bell.poll());
     }
 
     fn follow_sockets_of_sweep(&mut self) {
         let bell = self.handle.bell().clone();
         self.follow_sockets(&bell);
-        let _ = self.selector.calm(bell.poller());
+        let _ = self.selector.calm(bell.poll());
     }
 
     /// Whether there is nobody but the agent to look after idle connections, and reason to.
@@ -369,21 +370,20 @@ impl Agent {
     fn wait(&mut self, bell: &Bell) {
         let timeout = self.time_to_wait();
         let quiet = bell.fall_asleep(&self.messages);
-        self.events.clear();
         let timeout = if quiet { timeout } else { Some(Duration::ZERO) };
-        let result = bell.poller().wait(&mut self.events, timeout);
+        let result = bell.poll().wait(&mut self.heard, timeout);
         bell.wake_up();
         if result.is_err() {
             // Interrupted or out of memory: try again, but not in a hot loop.
             thread::yield_now();
             return;
         }
-        for event in self.events.iter() {
-            if self.selector.notice(bell.poller(), &event).unwrap_or(true) {
+        for heard in &self.heard {
+            if self.selector.notice(bell.poll(), heard).unwrap_or(true) {
                 let mut events = Events::new();
-                events.input(event.readable);
-                events.output(event.writable);
-                let _ = self.multi.action(event.key as curl::multi::Socket, &events);
+                events.input(heard.readable);
+                events.output(heard.writable);
+                let _ = self.multi.action(heard.socket, &events);
             }
         }
     }

@@ -9,8 +9,8 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use curl::multi::{Multi, Socket, SocketEvents};
-use polling::{Event, Poller};
 
+use crate::ffi::poll::{Heard, Poll};
 use crate::ffi::sockets;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Selector {
     }
 
     /// Carries out what libcurl wished for since the last call.
-    pub(super) fn apply(&mut self, poller: &Poller) -> io::Result<()> {
+    pub(super) fn apply(&mut self, poll: &Poll) -> io::Result<()> {
         // Closed ones first: libcurl may have been given the same number again since.
         sockets::take_closed(|socket| {
             self.sockets.remove(&socket);
@@ -67,7 +67,7 @@ impl Selector {
         for (socket, wanted) in &wishes {
             let watched = self.sockets.entry(*socket).or_default();
             watched.wanted = *wanted;
-            watched.update(poller, *socket)?;
+            watched.update(poll, *socket)?;
         }
         // Give the list back, for its memory.
         let mut wishes = wishes;
@@ -80,14 +80,14 @@ impl Selector {
     }
 
     /// Takes note of an event. Returns whether libcurl wants to hear of it.
-    pub(super) fn notice(&mut self, poller: &Poller, event: &Event) -> io::Result<bool> {
-        let socket = event.key as Socket;
+    pub(super) fn notice(&mut self, poll: &Poll, heard: &Heard) -> io::Result<bool> {
+        let socket = heard.socket;
         let Some(watched) = self.sockets.get_mut(&socket) else { return Ok(false) };
-        let wanted = (event.readable && watched.wanted.read) || (event.writable && watched.wanted.write);
+        let wanted = (heard.readable && watched.wanted.read) || (heard.writable && watched.wanted.write);
         if !wanted {
             // A kept registration has fired, or an error is reported whatever is asked for: stop listening.
             self.restless |= watched.wanted == Interest::default();
-            watched.shrink(poller, socket)?;
+            watched.shrink(poll, socket)?;
         }
         Ok(wanted)
     }
@@ -98,11 +98,11 @@ impl Selector {
     }
 
     /// Listens to all idle connections again, after libcurl has looked at them.
-    pub(super) fn calm(&mut self, poller: &Poller) -> io::Result<()> {
+    pub(super) fn calm(&mut self, poll: &Poll) -> io::Result<()> {
         self.restless = false;
         for (socket, watched) in &mut self.sockets {
             if watched.wanted == Interest::default() {
-                watched.register(poller, *socket, Interest { read: true, write: false })?;
+                watched.register(poll, *socket, Interest { read: true, write: false })?;
             }
         }
         Ok(())
@@ -110,43 +110,38 @@ impl Selector {
 }
 
 impl Watched {
-    fn update(&mut self, poller: &Poller, socket: Socket) -> io::Result<()> {
+    fn update(&mut self, poll: &Poll, socket: Socket) -> io::Result<()> {
         let wanted = self.wanted;
         let Some(registered) = self.registered else {
-            return if wanted == Interest::default() { Ok(()) } else { self.register(poller, socket, wanted) };
+            return if wanted == Interest::default() { Ok(()) } else { self.register(poll, socket, wanted) };
         };
         let enough = (registered.read || !wanted.read) && registered.write == wanted.write;
         if enough {
             return Ok(());
         }
-        self.register(poller, socket, Interest { read: registered.read || wanted.read, write: wanted.write })
+        self.register(poll, socket, Interest { read: registered.read || wanted.read, write: wanted.write })
     }
 
-    fn shrink(&mut self, poller: &Poller, socket: Socket) -> io::Result<()> {
+    fn shrink(&mut self, poll: &Poll, socket: Socket) -> io::Result<()> {
         if self.registered.is_some_and(|registered| registered != self.wanted) {
-            self.register(poller, socket, self.wanted)?;
+            self.register(poll, socket, self.wanted)?;
         } else if self.wanted == Interest::default() {
             // Errors and hang-ups are reported even to those who listen for nothing.
-            sockets::unregister(poller, socket)?;
+            poll.unregister(socket)?;
             self.registered = None;
         }
         Ok(())
     }
 
-    fn register(&mut self, poller: &Poller, socket: Socket, interest: Interest) -> io::Result<()> {
-        let event = Event::new(socket as usize, interest.read, interest.write);
+    fn register(&mut self, poll: &Poll, socket: Socket, interest: Interest) -> io::Result<()> {
+        let Interest { read, write } = interest;
         let known = self.registered.is_some();
-        let result =
-            if known { sockets::modify(poller, socket, event) } else { sockets::register(poller, socket, event) };
+        let result = if known { poll.modify(socket, read, write) } else { poll.register(socket, read, write) };
         match result {
             Ok(()) => {}
             // A number that was closed and given again without our knowing it.
-            Err(error) if known && error.kind() == io::ErrorKind::NotFound => {
-                sockets::register(poller, socket, event)?;
-            }
-            Err(error) if !known && error.kind() == io::ErrorKind::AlreadyExists => {
-                sockets::modify(poller, socket, event)?;
-            }
+            Err(error) if known && error.kind() == io::ErrorKind::NotFound => poll.register(socket, read, write)?,
+            Err(error) if !known && error.kind() == io::ErrorKind::AlreadyExists => poll.modify(socket, read, write)?,
             Err(error) => return Err(error),
         }
         self.registered = Some(interest);

@@ -4,10 +4,11 @@
 //!
 //! - [`held`]: options whose data libcurl reads *during* the transfer (header list, body bytes), kept alive beside it.
 //! - [`options`]: options and infos that the curl crate does not declare.
-//! - [`sockets`]: descriptors: registration with the poller, and the news that libcurl closed one.
+//! - [`poll`]: waiting for sockets. [`sockets`]: the news that libcurl closed one.
 //! - [`wall`]: whether the linked libcurl fails at descriptor 1,024.
 
 pub(crate) mod held;
 pub(crate) mod options;
+pub(crate) mod poll;
 pub(crate) mod sockets;
 pub(crate) mod wall;

@@ -1,12 +1,10 @@
-//! Descriptors that libcurl owns: registration with the poller, and the news that one was closed. Never reads or writes.
+//! The news that libcurl closed a descriptor. Never reads or writes one.
 
 use std::cell::RefCell;
-use std::io;
 
 use curl::easy::Easy2;
 use curl::multi::Socket;
 use libc::{c_int, c_void};
-use polling::{Event, PollMode, Poller};
 
 thread_local! {
     /// Descriptors closed by libcurl on this thread since the last call of [`take_closed`].
@@ -32,24 +30,4 @@ extern "C" fn closed(_client: *mut c_void, socket: Socket) -> c_int {
     let _ = CLOSED.try_with(|closed| closed.borrow_mut().push(socket));
     // SAFETY: libcurl hands its own descriptor over to be closed, once.
     unsafe { libc::close(socket) }
-}
-
-/// Registers a descriptor, level-triggered.
-pub(crate) fn register(poller: &Poller, socket: Socket, event: Event) -> io::Result<()> {
-    // SAFETY: the descriptor is open: libcurl just named it, and tells `closed` before it goes.
-    unsafe { poller.add_with_mode(socket, event, PollMode::Level) }
-}
-
-/// Changes a registration.
-pub(crate) fn modify(poller: &Poller, socket: Socket, event: Event) -> io::Result<()> {
-    // SAFETY: as for `register`.
-    let socket = unsafe { std::os::fd::BorrowedFd::borrow_raw(socket) };
-    poller.modify_with_mode(socket, event, PollMode::Level)
-}
-
-/// Ends a registration.
-pub(crate) fn unregister(poller: &Poller, socket: Socket) -> io::Result<()> {
-    // SAFETY: as for `register`.
-    let socket = unsafe { std::os::fd::BorrowedFd::borrow_raw(socket) };
-    poller.delete(socket)
 }
