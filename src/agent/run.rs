@@ -223,8 +223,8 @@ impl Agent {
         }
         let Some(control) = easy.get_ref().transfer.control() else { return };
         control.attach(self.wakers[slot].clone());
-        // With one connection or less for each transfer none is idle. HTTP/2 shares connections and never gets here:
-        // its connections are fewer than its transfers, and `fresh_connect` is not set where TLS may negotiate it.
+        // With no more connections than transfers none is idle. A connection that transfers share spoils this count, but
+        // only towards a new connection that was not needed; transfers that may share one are left alone.
         let running = self.transfers.len();
         if !self.limited && running >= BURST && self.selector.open() <= running && easy.get_ref().transfer.is_plain() {
             let _ = easy.fresh_connect(true);
