@@ -82,6 +82,11 @@ impl AsyncBody {
         }
     }
 
+    /// A body of bytes that somebody owns, without a copy.
+    pub fn from_bytes_static(bytes: impl AsRef<[u8]> + Send + 'static) -> Self {
+        Bytes::from_owner(bytes).into()
+    }
+
     /// A body of unknown length from an asynchronous reader. It is sent chunked over HTTP/1.1.
     ///
     /// The reader is polled on an agent thread; it should not block.
@@ -370,6 +375,11 @@ impl Body {
     /// A body without content.
     pub const fn empty() -> Self {
         Self(AsyncBody::empty())
+    }
+
+    /// A body of bytes that somebody owns, without a copy.
+    pub fn from_bytes_static(bytes: impl AsRef<[u8]> + Send + 'static) -> Self {
+        Self(AsyncBody::from_bytes_static(bytes))
     }
 
     /// A body of unknown length from a blocking reader. It is sent chunked over HTTP/1.1.

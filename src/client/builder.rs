@@ -51,10 +51,14 @@ impl HttpClientBuilder {
         self
     }
 
-    /// Replaces the default headers.
-    pub fn default_headers(mut self, headers: HeaderMap) -> Self {
-        self.client.default_headers = headers;
-        self
+    /// Replaces the default headers: by pairs of names and values, or by those of a `&HeaderMap`.
+    pub fn default_headers<N, V>(mut self, headers: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        HeaderName: TryFrom<N>,
+        HeaderValue: TryFrom<V>,
+    {
+        self.client.default_headers = HeaderMap::new();
+        headers.into_iter().fold(self, |builder, (name, value)| builder.default_header(name, value))
     }
 
     /// The most connections open at once; further requests wait for one. 0 and the default: unlimited.

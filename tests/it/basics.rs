@@ -69,6 +69,7 @@ fn every_kind_of_body_arrives_with_the_right_framing() {
     send(data.clone().into(), Some(data.len()), &data);
     send(Bytes::from(data.clone()).into(), Some(data.len()), &data);
     send(b"slice"[..].into(), Some(5), b"slice");
+    send(Body::from_bytes_static("static"), Some(6), b"static");
     send(Body::from_reader_sized(Cursor::new(data.clone()), data.len() as u64), Some(data.len()), &data);
     send(Body::from_reader(Cursor::new(data.clone())), None, &data);
     send(AsyncBody::from_reader(futures::io::Cursor::new(data.clone())).into(), None, &data);
@@ -181,7 +182,8 @@ fn what_is_known_beside_a_response_is_shown() {
 #[test]
 fn headers_go_out_and_come_back_as_they_are() {
     let server = Server::faults();
-    let client = HttpClient::builder().default_header("x-default", "d").default_header("x-both", "d").build().unwrap();
+    let builder = HttpClient::builder().default_header("x-gone", "d");
+    let client = builder.default_headers([("x-default", "d"), ("x-both", "d")]).build().unwrap();
     let request = Request::get(server.url("/repeat-headers"))
         .header("x-both", "r")
         .header("x-many", "1")
@@ -195,6 +197,7 @@ fn headers_go_out_and_come_back_as_they_are() {
     let seen = server.last_request();
     let values = |name: &str| seen.header_values(name).map(<[u8]>::to_vec).collect::<Vec<_>>();
     assert_eq!(values("x-default"), [b"d"]);
+    assert!(!seen.has_header("x-gone"));
     assert_eq!(values("x-both"), [b"r"]);
     assert_eq!(values("x-many"), [b"1", b"2"]);
     assert_eq!(values("x-empty"), [b""]);

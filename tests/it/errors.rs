@@ -18,7 +18,7 @@ fn fails(client: &HttpClient, url: &str) -> Error {
 }
 
 fn limited() -> HttpClient {
-    HttpClient::builder().timeout(Duration::from_secs(3)).build().unwrap()
+    HttpClient::builder().timeout(Duration::from_secs(20)).build().unwrap()
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn each_fault_of_a_server_has_its_kind() {
         let start = Instant::now();
         let error = fails(&client, &server.url(path));
         assert!(kinds.contains(&error.kind()), "{path}: {error:?}");
-        assert!(start.elapsed() < Duration::from_millis(3500), "{path}");
+        assert!(start.elapsed() < Duration::from_secs(10), "{path}");
         assert_eq!(error.url(), Some(server.url(path).as_str()), "{path}");
     }
     for path in ["/1xx/5", "/folded-header", "/huge-headers/50", "/many-headers/200", "/content-length/twice-same"] {
