@@ -14,7 +14,7 @@ use slab::Slab;
 use super::Limits;
 use super::message::{Bell, Handle, Message};
 use super::selector::Selector;
-use super::sweep::{self, Sweeper};
+use super::sweep::{self, Sweeper, Waiting};
 use super::timer::Timers;
 use crate::body::wake;
 use crate::config::CONNECTION_CACHE;
@@ -76,6 +76,7 @@ struct Agent {
     // Drop order: the transfers take their handles out of the multi handle, then it goes, then what its callbacks use.
     transfers: Slab<Slot>,
     sweeper: Sweeper,
+    waiting: Waiting,
     multi: Multi,
     selector: Selector,
     curl_timer: CurlTimer,
@@ -149,6 +150,7 @@ impl Agent {
         Ok(Self {
             transfers: Slab::new(),
             sweeper: Sweeper::default(),
+            waiting: Waiting::default(),
             multi,
             selector,
             curl_timer,
@@ -226,8 +228,12 @@ impl Agent {
         // With no more connections than transfers none is idle. A connection that transfers share spoils this count, but
         // only towards a new connection that was not needed; transfers that may share one are left alone.
         let running = self.transfers.len();
-        if !self.limited && running >= BURST && self.selector.open() <= running && easy.get_ref().transfer.is_plain() {
+        let plain = easy.get_ref().transfer.is_plain();
+        if plain && !self.limited && running >= BURST && self.selector.open() <= running {
             let _ = easy.fresh_connect(true);
+        }
+        if !plain {
+            self.waiting.add(slot, Instant::now());
         }
         // Where this fails the handle is lost, and with it the handler: its drop tells the caller.
         let Ok(mut easy) = self.multi.add2(easy) else { return };
@@ -362,7 +368,13 @@ impl Agent {
 
     fn sweep(&mut self) {
         let now = Instant::now();
-        if self.should_sweep() && self.sweeper.due(now) <= now {
+        let transfers = &self.transfers;
+        let waiting = self.waiting.look(now, |slot| match transfers.get(slot) {
+            Some(Slot::Running(easy)) => options::waits_for_connection(easy),
+            _ => false,
+        });
+        let idle = self.should_sweep() && self.sweeper.due(now) <= now;
+        if (waiting || idle) && !self.sweeper.is_running() {
             self.sweeper.start(&self.multi, now);
         }
     }
@@ -393,7 +405,7 @@ impl Agent {
         let shut_down = self.shut_down.as_ref().and_then(|shut_down| shut_down.deadline);
         let now = Instant::now();
         let sweep = self.should_sweep().then(|| self.sweeper.due(now));
-        let next = [curl, self.timers.next(), shut_down, sweep].into_iter().flatten().min()?;
+        let next = [curl, self.timers.next(), shut_down, sweep, self.waiting.due()].into_iter().flatten().min()?;
         Some(next.saturating_duration_since(now))
     }
 }

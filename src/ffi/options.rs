@@ -119,6 +119,15 @@ impl<'a> Live<'a> {
     }
 }
 
+/// Whether a transfer in a multi handle has got no connection yet (`CURLINFO_CONN_ID`, since libcurl 8.2).
+pub(crate) fn waits_for_connection<H>(easy: &Easy2Handle<H>) -> bool {
+    const CONN_ID: curl_sys::CURLINFO = 0x60_0000 + 64;
+    let mut id: curl_sys::curl_off_t = 0;
+    // SAFETY: the info writes one curl_off_t.
+    let code = unsafe { curl_sys::curl_easy_getinfo(easy.raw(), CONN_ID, &raw mut id) };
+    code == curl_sys::CURLE_OK && id < 0
+}
+
 /// Pauses and resumes the two directions of a transfer (`curl_easy_pause`). Not for use inside a callback.
 pub(crate) fn pause<H>(easy: &Easy2Handle<H>, receiving: bool, sending: bool) -> Result<(), curl::Error> {
     const RECEIVE: c_int = 1;

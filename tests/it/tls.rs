@@ -129,3 +129,19 @@ fn http2_works_without_asking_first() {
     let request = Request::get(nginx.tls_url("/small.txt")).version_negotiation(prior).body(()).unwrap();
     assert_eq!(client.send(request).unwrap().version(), Version::HTTP_2);
 }
+
+#[test]
+fn a_busy_connection_without_http2_keeps_nobody_waiting() {
+    // Whether connections can be shared is not known while the first is made. Those who wait for it must hear of it.
+    let nginx = nginx();
+    let client = trusting(&nginx);
+    let slow = client.get_async(nginx.tls_http1_url("/slow/1m.bin"));
+    let others = (0..10).map(|_| async {
+        let mut response = client.get_async(nginx.tls_http1_url("/small.txt")).await?;
+        response.text().await
+    });
+    let start = std::time::Instant::now();
+    block_on(try_join_all(others)).unwrap();
+    assert!(start.elapsed() < std::time::Duration::from_secs(3), "{:?}", start.elapsed());
+    assert_eq!(block_on(slow).unwrap().version(), Version::HTTP_11);
+}

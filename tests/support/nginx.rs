@@ -36,6 +36,7 @@ pub struct Nginx {
     child: Child,
     plain: u16,
     tls: u16,
+    tls_http1: u16,
     /// In the order of [`BadCert::ALL`].
     bad: Vec<u16>,
     // After the child, which is ended in `drop` and writes into it until then.
@@ -54,12 +55,13 @@ impl Nginx {
         prepare(dir.path()).map_err(text)?;
         let mut complaint = String::new();
         for _ in 0..ATTEMPTS {
-            let ports = free_ports(2 + BadCert::ALL.len()).map_err(text)?;
-            let (plain, tls, bad) = (ports[0], ports[1], ports[2..].to_vec());
-            fs::write(dir.path().join("nginx.conf"), config(dir.path(), plain, tls, &bad)).map_err(text)?;
+            let ports = free_ports(3 + BadCert::ALL.len()).map_err(text)?;
+            let (plain, tls, tls_http1, bad) = (ports[0], ports[1], ports[2], ports[3..].to_vec());
+            let config = config(dir.path(), plain, tls, tls_http1, &bad);
+            fs::write(dir.path().join("nginx.conf"), config).map_err(text)?;
             let mut child = spawn(&binary, dir.path()).map_err(|error| format!("{}: {error}", binary.display()))?;
             match wait_until_ready(&mut child, dir.path(), &ports) {
-                Ok(()) => return Ok(Self { child, plain, tls, bad, dir }),
+                Ok(()) => return Ok(Self { child, plain, tls, tls_http1, bad, dir }),
                 Err(error) => complaint = format!("{error}\n{}", read_logs(dir.path())),
             }
             let _ = child.kill();
@@ -76,6 +78,11 @@ impl Nginx {
     /// `https://localhost:PORT/…`; trusted with [`ca_pem_path`](Self::ca_pem_path).
     pub fn tls_url(&self, path: &str) -> String {
         format!("https://localhost:{}{path}", self.tls)
+    }
+
+    /// As [`tls_url`](Self::tls_url), of a port that knows HTTP/1.1 only.
+    pub fn tls_http1_url(&self, path: &str) -> String {
+        format!("https://localhost:{}{path}", self.tls_http1)
     }
 
     /// `https://127.0.0.1:PORT/…`: the certificate names the address too.
@@ -201,7 +208,7 @@ fn read_logs(dir: &Path) -> String {
     if log.is_empty() { stderr } else { log }
 }
 
-fn config(dir: &Path, plain: u16, tls: u16, bad: &[u16]) -> String {
+fn config(dir: &Path, plain: u16, tls: u16, tls_http1: u16, bad: &[u16]) -> String {
     let dir = dir.display();
     let statuses: String = [200, 204, 400, 401, 403, 404, 429, 500, 502, 503]
         .map(|code| format!("location = /status/{code} {{ return {code} \"status {code}\\n\"; }}\n"))
@@ -219,14 +226,14 @@ fn config(dir: &Path, plain: u16, tls: u16, bad: &[u16]) -> String {
         location = /proto {{ return 200 "$server_protocol $connection $connection_requests\n"; }}
         {statuses}"#
     );
-    let server = |port: u16, name: &str| {
+    let server = |port: u16, name: &str, http2: &str| {
         format!(
-            "server {{ listen 127.0.0.1:{port} ssl http2; ssl_certificate {dir}/{name}.pem; \
+            "server {{ listen 127.0.0.1:{port} ssl {http2}; ssl_certificate {dir}/{name}.pem; \
              ssl_certificate_key {dir}/{name}.key; {locations} }}\n"
         )
     };
     let bad_servers: String =
-        BadCert::ALL.iter().zip(bad).map(|(fault, port)| server(*port, &format!("{fault:?}"))).collect();
+        BadCert::ALL.iter().zip(bad).map(|(fault, port)| server(*port, &format!("{fault:?}"), "http2")).collect();
     format!(
         r#"
 daemon off;
@@ -250,9 +257,10 @@ http {{
     uwsgi_temp_path {dir}/uwsgi;
     scgi_temp_path {dir}/scgi;
     server {{ listen 127.0.0.1:{plain}; {locations} }}
-    {good}{bad_servers}
+    {good}{http1}{bad_servers}
 }}
 "#,
-        good = server(tls, "good"),
+        good = server(tls, "good", "http2"),
+        http1 = server(tls_http1, "good", ""),
     )
 }
