@@ -41,7 +41,8 @@ enum State {
     /// No request was made yet, or the agent is gone.
     None,
     Running(Handle),
-    ShutDown,
+    /// No more requests. The agent, if there was one, ends its last ones.
+    ShutDown(Option<Handle>),
 }
 
 impl Agents {
@@ -84,7 +85,7 @@ impl Agents {
         let mut state = self.state();
         match &*state {
             State::Running(handle) => Ok(handle.clone()),
-            State::ShutDown => Err(Error::new(ErrorKind::ClientShutDown)),
+            State::ShutDown(_) => Err(Error::new(ErrorKind::ClientShutDown)),
             State::None => {
                 let handle = run::start(&self.limits, self.pool.clone())?;
                 *state = State::Running(handle.clone());
@@ -103,8 +104,17 @@ impl Agents {
     /// Refuses requests from now on and ends those in flight when `grace` is over. Returns a receiver that is
     /// disconnected when all have ended.
     pub(crate) fn shut_down(&self, grace: Duration) -> Option<futures::channel::oneshot::Receiver<()>> {
-        let before = std::mem::replace(&mut *self.state(), State::ShutDown);
-        let State::Running(handle) = before else { return None };
+        let handle = {
+            let mut state = self.state();
+            let handle = match std::mem::replace(&mut *state, State::None) {
+                State::Running(handle) => Some(handle),
+                // Another shutdown is on its way: wait with it, and end it sooner if this one is stricter.
+                State::ShutDown(handle) => handle,
+                State::None => None,
+            };
+            *state = State::ShutDown(handle.clone());
+            handle?
+        };
         let (done, receiver) = futures::channel::oneshot::channel();
         // A grace beyond what the clock can hold is as good as none.
         let deadline = Instant::now().checked_add(grace);

@@ -97,7 +97,8 @@ struct Agent {
 
 struct ShutDown {
     deadline: Option<Instant>,
-    _done: oneshot::Sender<()>,
+    /// Dropped when all has ended, which tells those who wait for it.
+    done: Vec<oneshot::Sender<()>>,
 }
 
 enum Slot {
@@ -205,7 +206,11 @@ impl Agent {
                 Message::Wake(slot) => self.attend(slot),
                 Message::Close => self.closing = true,
                 Message::ShutDown { deadline, done } => {
-                    self.shut_down = Some(ShutDown { deadline, _done: done });
+                    let before = self.shut_down.take().unwrap_or(ShutDown { deadline: None, done: Vec::new() });
+                    let deadline = [before.deadline, deadline].into_iter().flatten().min();
+                    let mut all = before.done;
+                    all.push(done);
+                    self.shut_down = Some(ShutDown { deadline, done: all });
                 }
                 #[cfg(test)]
                 Message::Panic => panic!("asked to"),

@@ -65,9 +65,20 @@ impl Selector {
         });
         let wishes = std::mem::take(&mut *lock(&self.wishes));
         for (socket, wanted) in &wishes {
-            let watched = self.sockets.entry(*socket).or_default();
-            watched.wanted = *wanted;
-            watched.update(poll, *socket)?;
+            self.sockets.entry(*socket).or_default().wanted = *wanted;
+        }
+        let mut result = Ok(());
+        for (socket, _) in &wishes {
+            // The last wish of a socket counts: one that came and went within the turn is closed by now, and its number
+            // perhaps somebody else's.
+            let Some(watched) = self.sockets.get_mut(socket) else { continue };
+            // One socket that is refused is no reason to forget the others.
+            if let Err(error) = watched.update(poll, *socket) {
+                result = Err(error);
+            }
+            if watched.wanted == Interest::default() && watched.registered.is_none() {
+                self.sockets.remove(socket);
+            }
         }
         // Give the list back, for its memory.
         let mut wishes = wishes;
@@ -76,7 +87,7 @@ impl Selector {
         if list.is_empty() {
             *list = wishes;
         }
-        Ok(())
+        result
     }
 
     /// Takes note of an event. Returns whether libcurl wants to hear of it.

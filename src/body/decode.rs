@@ -87,6 +87,8 @@ enum State {
     Start(Receiver),
     Running(Pin<Box<dyn AsyncRead + Send>>),
     Ended,
+    /// A decoder is not asked again after an error: some would then report the end.
+    Failed(Error),
 }
 
 impl Decoded {
@@ -111,19 +113,25 @@ impl Decoded {
                     self.state = State::Running(self.chain(body, first));
                 }
                 State::Running(reader) => {
-                    return match ready!(reader.as_mut().poll_read(cx, buffer)) {
+                    let result = match ready!(reader.as_mut().poll_read(cx, buffer)) {
                         Ok(0) => {
                             self.state = State::Ended;
-                            Poll::Ready(Ok(0))
+                            Ok(0)
                         }
                         Ok(amount) => {
                             self.given_out += amount as u64;
-                            Poll::Ready(self.check().map(|()| amount).map_err(|error| error.with_url(&self.url)))
+                            self.check().map(|()| amount)
                         }
-                        Err(error) => Poll::Ready(Err(explain(error).with_url(&self.url))),
+                        Err(error) => Err(explain(error)),
                     };
+                    return Poll::Ready(result.map_err(|error| {
+                        let error = error.with_url(&self.url);
+                        self.state = State::Failed(error.clone());
+                        error
+                    }));
                 }
                 State::Ended => return Poll::Ready(Ok(0)),
+                State::Failed(error) => return Poll::Ready(Err(error.clone())),
             }
         }
     }

@@ -42,7 +42,10 @@ pub(crate) trait Upstream: Send + Sync {
 /// Makes both ends of an exchange.
 pub(crate) fn exchange(upstream: Arc<dyn Upstream>) -> (Sender, Receiver) {
     let shared = Arc::new(Shared { state: Mutex::default(), upstream });
-    (Sender { shared: shared.clone() }, Receiver { shared, chunk: Vec::new(), position: 0, length: None, ended: false })
+    (
+        Sender { shared: shared.clone() },
+        Receiver { shared, chunk: Vec::new(), position: 0, read: 0, length: None, ended: false },
+    )
 }
 
 struct Shared {
@@ -202,6 +205,8 @@ pub(crate) struct Receiver {
     /// The chunk that is being read; empty when none is.
     chunk: Vec<u8>,
     position: usize,
+    /// Bytes handed out before `chunk`.
+    read: u64,
     length: Option<u64>,
     /// The end was seen: dropping needs to tell nobody.
     ended: bool,
@@ -232,6 +237,14 @@ impl Receiver {
         self.length
     }
 
+    /// The length of what is not read yet, if one was declared.
+    pub(crate) fn left(&self) -> Option<u64> {
+        match self.length {
+            Some(_) if self.ended => Some(0),
+            length => length.map(|length| length.saturating_sub(self.read + self.position as u64)),
+        }
+    }
+
     /// The unread part of the current chunk, waiting for one if there is none. Empty means the end.
     pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<&[u8], Error>> {
         if self.position == self.chunk.len() {
@@ -250,6 +263,7 @@ impl Receiver {
         if self.position == self.chunk.len() {
             std::task::ready!(self.poll_next_chunk(cx))?;
         }
+        self.read += self.chunk.len() as u64;
         let mut chunk = mem::take(&mut self.chunk);
         chunk.drain(..mem::take(&mut self.position));
         Poll::Ready(Ok((!chunk.is_empty()).then_some(chunk)))
@@ -259,8 +273,10 @@ impl Receiver {
     fn poll_next_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let mut state = self.shared.lock();
         let used = mem::take(&mut self.chunk);
+        self.read += used.len() as u64;
         self.position = 0;
-        if used.capacity() >= CHUNK && state.spare.len() < SPARES && state.end.is_none() {
+        // A collected rest that was given back may be far larger than a chunk: do not keep it.
+        if (CHUNK..=2 * CHUNK).contains(&used.capacity()) && state.spare.len() < SPARES && state.end.is_none() {
             let mut used = used;
             used.clear();
             state.spare.push(used);
@@ -321,8 +337,21 @@ impl Receiver {
         poll
     }
 
+    /// Ends a collecting that nobody waits for any more: what it has becomes the next chunk, and the sender pauses again
+    /// when that is too much.
+    pub(crate) fn stop_collecting(&mut self) {
+        let mut state = self.shared.lock();
+        if let Some(Collect { bytes, .. }) = state.collect.take()
+            && !bytes.is_empty()
+        {
+            state.buffered = bytes.len();
+            state.chunks.push_back(bytes);
+        }
+    }
+
     /// Moves what is here into one buffer: the chunk itself where it is the only one and the body is complete.
     fn start_collecting(&mut self, state: &mut State) -> Vec<u8> {
+        self.read += self.position as u64;
         let mut bytes = mem::take(&mut self.chunk);
         bytes.drain(..mem::take(&mut self.position));
         if bytes.is_empty() && state.chunks.len() == 1 && state.end.is_some() {

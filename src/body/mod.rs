@@ -143,6 +143,14 @@ impl AsyncBody {
         }
     }
 
+    /// The length of what is not read yet, where it is known.
+    pub(crate) fn left(&self) -> Option<u64> {
+        match &self.inner {
+            Inner::Incoming(receiver) => receiver.left(),
+            _ => self.len(),
+        }
+    }
+
     /// The trailers of a response (RFC 9110 6.5), once its body was read to the end.
     ///
     /// `None` before the end, without trailers, and for a decompressed body.
@@ -181,7 +189,10 @@ impl AsyncBody {
     pub(crate) async fn collect(&mut self, limit: u64) -> Result<Vec<u8>, Error> {
         match &mut self.inner {
             Inner::Bytes(bytes) => Ok(std::mem::take(bytes).into()),
-            Inner::Incoming(receiver) => std::future::poll_fn(|cx| receiver.poll_collect(cx, limit)).await,
+            Inner::Incoming(receiver) => {
+                let collecting = Collecting(receiver);
+                std::future::poll_fn(|cx| collecting.0.poll_collect(cx, limit)).await
+            }
             _ => {
                 let mut all = Vec::new();
                 let mut used = 0;
@@ -264,6 +275,15 @@ impl AsyncBody {
             Inner::Incoming(receiver) => receiver.consume(amount),
             _ => self.ahead.position += amount,
         }
+    }
+}
+
+/// Gives back what was collected when the future is dropped before the end, so that the next reader gets it.
+struct Collecting<'a>(&'a mut Receiver);
+
+impl Drop for Collecting<'_> {
+    fn drop(&mut self) {
+        self.0.stop_collecting();
     }
 }
 

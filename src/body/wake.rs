@@ -5,6 +5,7 @@
 //! no lock. On every other thread a wake runs at once.
 
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
 thread_local! {
@@ -24,7 +25,7 @@ pub(crate) struct Deferring(());
 impl Drop for Deferring {
     fn drop(&mut self) {
         let rest = LATER.with_borrow_mut(Option::take);
-        rest.into_iter().flatten().for_each(Waker::wake);
+        rest.into_iter().flatten().for_each(wake);
     }
 }
 
@@ -45,8 +46,13 @@ pub(crate) fn later(waker: Waker) {
 /// Runs the deferred wakes of this thread. A wake may defer more of them; those run too.
 pub(crate) fn flush() {
     while let Some(waker) = LATER.with_borrow_mut(|later| later.as_mut().and_then(Vec::pop)) {
-        waker.wake();
+        wake(waker);
     }
+}
+
+/// A waker is the caller's code. Its panic must not end the agent, and with it everybody else's transfers.
+fn wake(waker: Waker) {
+    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
 }
 
 #[cfg(test)]

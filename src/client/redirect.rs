@@ -42,7 +42,7 @@ pub(super) fn follow(
     let Some(location) = response.headers().get(LOCATION).filter(|_| is_redirect(response.status())) else {
         return Ok(None);
     };
-    let target = resolve(&head.uri, location)?;
+    let mut target = resolve(&head.uri, location)?;
     let from_https = head.uri.scheme() == Some(&Scheme::HTTPS);
     let to_http = target.scheme() == Some(&Scheme::HTTP);
     if from_https && to_http && !config.redirect_to_http.unwrap_or(false) {
@@ -57,6 +57,8 @@ pub(super) fn follow(
             head.headers.remove(name);
         }
         remove_secrets(&mut head.headers);
+    } else if let Some(with_user) = with_user_of(&head.uri, &target) {
+        target = with_user;
     }
     if config.auto_referer.unwrap_or(false) {
         match HeaderValue::try_from(without_credentials(&head.uri)) {
@@ -99,6 +101,15 @@ fn remove_secrets(headers: &mut HeaderMap) {
     for name in secret {
         headers.remove(name);
     }
+}
+
+/// `target` with the credentials of `base`, if it has any: they stay with their origin.
+fn with_user_of(base: &Uri, target: &Uri) -> Option<Uri> {
+    let (user, _) = base.authority()?.as_str().rsplit_once('@')?;
+    let mut parts = target.clone().into_parts();
+    let bare = parts.authority?;
+    parts.authority = Some(format!("{user}@{bare}").parse().ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 fn origin(uri: &Uri) -> (Option<&str>, Option<String>, Option<u16>) {

@@ -241,7 +241,7 @@ fn hop(
     let (upload, stream) = match body.as_bytes() {
         Some(bytes) if bytes.is_empty() && !usually_has_body(request.method()) => (Upload::None, None),
         Some(bytes) => (Upload::Bytes(bytes.clone()), None),
-        None => (Upload::Handler { length: body.len() }, Some(body)),
+        None => (Upload::Handler { length: body.left() }, Some(body)),
     };
     let handler = Box::new(Respond::new(sender, stream));
     let prepare = Prepare { request, upload, config: config.clone(), time_left, handler, control };

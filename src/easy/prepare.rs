@@ -79,8 +79,9 @@ impl Prepare {
             control: self.control,
             first,
             to_head: *self.request.method() == Method::HEAD,
-            uri: std::mem::take(self.request.uri_mut()),
+            uri: shown(std::mem::take(self.request.uri_mut())),
             metrics: self.config.metrics.unwrap_or(false),
+            limit: self.time_left.or(self.config.timeout.flatten()),
         });
         Ok(easy)
     }
@@ -246,8 +247,8 @@ pub(crate) fn codings_to_accept(config: &RequestConfig, headers: &HeaderMap) -> 
 }
 
 fn push(list: &mut HeaderList, name: &HeaderName, value: &HeaderValue) {
-    if value.is_empty() {
-        // libcurl's way to send a header without a value.
+    if value.as_bytes().trim_ascii().is_empty() {
+        // libcurl's way to send a header without a value; one of blanks it would not send at all.
         list.push(&[name.as_str().as_bytes(), b";"]);
     } else {
         list.push(&[name.as_str().as_bytes(), b": ", value.as_bytes()]);
@@ -271,6 +272,16 @@ fn upload_of_handler(writes: Option<bool>, request: &Request<()>) -> Upload {
     let usual = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH)
         || request.headers().contains_key(CONTENT_LENGTH);
     if writes.unwrap_or(usual) { Upload::Handler { length: None } } else { Upload::None }
+}
+
+/// The URL as the response and errors may show it: without credentials.
+fn shown(uri: Uri) -> Uri {
+    match uri.authority() {
+        Some(authority) if authority.as_str().contains('@') => {
+            crate::error::without_credentials(&uri).parse().unwrap_or_default()
+        }
+        _ => uri,
+    }
 }
 
 /// Where a request goes.

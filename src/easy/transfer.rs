@@ -3,7 +3,7 @@
 use std::io::SeekFrom;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use curl::easy::{ReadError, SeekResult, WriteError};
 use http::{Response, Uri};
@@ -32,6 +32,8 @@ struct Active {
     handler: Box<dyn Handler>,
     control: Control,
     machine: Machine,
+    /// A little after libcurl's own time limit, which it does not watch while the transfer waits for a connection.
+    give_up: Option<Instant>,
     head: HeadParser,
     /// Lives as long as the transfer.
     #[cfg(feature = "tracing")]
@@ -70,11 +72,16 @@ pub(super) struct Start {
     pub(super) uri: Uri,
     pub(super) to_head: bool,
     pub(super) metrics: bool,
+    /// The total time that libcurl was told.
+    pub(super) limit: Option<Duration>,
 }
+
+/// How long libcurl may be late with its own time limit.
+const LATENESS: Duration = Duration::from_millis(50);
 
 impl Transfer {
     pub(super) fn start(&mut self, start: Start) {
-        let Start { handler, control, first, uri, to_head, metrics } = start;
+        let Start { handler, control, first, uri, to_head, metrics, limit } = start;
         #[cfg(feature = "tracing")]
         let span = tracing::debug_span!("request", url = %without_credentials(&uri), status = tracing::field::Empty);
         let (machine, effect) = Machine::new(first, Instant::now());
@@ -85,6 +92,7 @@ impl Transfer {
             handler,
             control,
             machine,
+            give_up: limit.and_then(|limit| Instant::now().checked_add(limit)?.checked_add(LATENESS)),
             head: HeadParser::default(),
             #[cfg(feature = "tracing")]
             span,
@@ -123,7 +131,8 @@ impl Transfer {
 
     /// When [`attend`](Self::attend) is due because of time.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.active.as_ref().and_then(|active| active.machine.deadline())
+        let active = self.active.as_ref()?;
+        [active.machine.deadline(), active.give_up].into_iter().flatten().min()
     }
 
     /// Looks after a transfer outside libcurl's callbacks: its control was used, or its time may be up.
@@ -185,6 +194,11 @@ impl Active {
     }
 
     fn attend(&mut self, now: Instant) -> Verdict {
+        if self.give_up.is_some_and(|at| at <= now) {
+            let phase = if self.responded { TimeoutPhase::Body } else { TimeoutPhase::Connect };
+            self.fail(Error::timeout(phase).with_detail("no connection became free"));
+            return Verdict::Remove;
+        }
         let mut effect = match self.control.take() {
             Some(ready) => self.machine.step(Event::Ready(ready), now),
             None => Effect::Nothing,
@@ -218,6 +232,7 @@ impl Active {
     }
 
     fn finish(&mut self, result: Result<(), Error>) -> bool {
+        self.give_up = None;
         if let Err(error) = result {
             self.fail(error);
             return false;

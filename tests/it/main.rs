@@ -4,18 +4,23 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod agents;
 mod alone;
 mod basics;
+mod bodies;
 mod cancel;
 #[cfg(feature = "cli")]
 mod command;
 mod connections;
 mod decompression;
+mod driving;
 mod errors;
 mod executors;
 mod handler;
+mod isahc;
 mod redirects;
 #[cfg(feature = "script")]
 mod script;
 mod streaming;
 mod tls;
+mod wire;
