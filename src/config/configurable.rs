@@ -1,0 +1,206 @@
+//! The trait through which settings are set. One method a setting: its meaning, default, unit and source stand here.
+
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use super::{Auth, CaCertificates, LowSpeed, RedirectPolicy, RequestConfig, VersionNegotiation};
+
+mod sealed {
+    /// Only this crate says what is configurable.
+    pub trait Sealed {
+        #[doc(hidden)]
+        fn with_config(self, change: impl FnOnce(&mut crate::config::RequestConfig)) -> Self;
+    }
+}
+pub(crate) use sealed::Sealed;
+
+/// Settings that a client and a request share.
+///
+/// Implemented by [`HttpClientBuilder`](crate::HttpClientBuilder), `http::request::Builder` and `http::Request`. A
+/// request's value wins; what it leaves unset is the client's. A limit is taken away again with `None`.
+///
+/// A value that cannot be used is reported when the client is built, or when the request is sent.
+pub trait Configurable: Sealed + Sized {
+    /// The most time a request may take, from its start to the end of its body, redirects included. Default: unlimited.
+    ///
+    /// (`CURLOPT_TIMEOUT_MS`)
+    #[must_use]
+    fn timeout(self, limit: impl Into<Option<Duration>>) -> Self {
+        self.with_config(|config| config.timeout = Some(limit.into()))
+    }
+
+    /// The most time that making a connection may take, name resolution and TLS included. Default: 30 seconds.
+    ///
+    /// (`CURLOPT_CONNECTTIMEOUT_MS`)
+    #[must_use]
+    fn connect_timeout(self, limit: impl Into<Option<Duration>>) -> Self {
+        self.with_config(|config| config.connect_timeout = Some(limit.into()))
+    }
+
+    /// Ends a transfer that stays below `bytes_per_second` for `time`, in whole seconds. Default: off.
+    ///
+    /// (`CURLOPT_LOW_SPEED_LIMIT`, `CURLOPT_LOW_SPEED_TIME`)
+    #[must_use]
+    fn low_speed_timeout(self, bytes_per_second: u32, time: Duration) -> Self {
+        self.with_config(|config| config.low_speed = Some(Some(LowSpeed { bytes_per_second, time })))
+    }
+
+    /// Which versions of HTTP may be used. Default: [`VersionNegotiation::latest_compatible`].
+    ///
+    /// (`CURLOPT_HTTP_VERSION`)
+    #[must_use]
+    fn version_negotiation(self, version: VersionNegotiation) -> Self {
+        self.with_config(|config| config.version = Some(version))
+    }
+
+    /// Whether and how far redirects are followed. Default: [`RedirectPolicy::None`].
+    ///
+    /// Credentials do not travel to another origin.
+    #[must_use]
+    fn redirect_policy(self, policy: RedirectPolicy) -> Self {
+        self.with_config(|config| config.redirect_policy = Some(policy))
+    }
+
+    /// Sets `Referer` to the redirecting URL, without its credentials and fragment, unless the redirect goes from https
+    /// to http. Default: off.
+    #[must_use]
+    fn auto_referer(self) -> Self {
+        self.with_config(|config| config.auto_referer = Some(true))
+    }
+
+    /// Whether a redirect may lead from https to http. Default: no, and such a redirect is an error.
+    #[must_use]
+    fn danger_redirect_to_http(self, allow: bool) -> Self {
+        self.with_config(|config| config.redirect_to_http = Some(allow))
+    }
+
+    /// Sends TCP keep-alive probes after this much idle time, in whole seconds. Default: off.
+    ///
+    /// (`CURLOPT_TCP_KEEPALIVE`, `CURLOPT_TCP_KEEPIDLE`, `CURLOPT_TCP_KEEPINTVL`)
+    #[must_use]
+    fn tcp_keepalive(self, interval: impl Into<Option<Duration>>) -> Self {
+        self.with_config(|config| config.tcp_keepalive = Some(interval.into()))
+    }
+
+    /// Sends small packets at once. This is the default; it takes back a [`tcp_nagle`](Self::tcp_nagle).
+    ///
+    /// (`CURLOPT_TCP_NODELAY`)
+    #[must_use]
+    fn tcp_nodelay(self) -> Self {
+        self.with_config(|config| config.tcp_nodelay = Some(true))
+    }
+
+    /// Lets the system hold small packets back to join them (Nagle's algorithm). Default: no.
+    ///
+    /// (`CURLOPT_TCP_NODELAY`)
+    #[must_use]
+    fn tcp_nagle(self) -> Self {
+        self.with_config(|config| config.tcp_nodelay = Some(false))
+    }
+
+    /// Whether to ask for compressed responses and decompress them. Default: on.
+    ///
+    /// `Content-Encoding` and `Content-Length` of a response that is decompressed are removed from its headers. A
+    /// request that sets `Accept-Encoding` or `Range` itself gets its response as it comes.
+    #[must_use]
+    fn automatic_decompression(self, decompress: bool) -> Self {
+        self.with_config(|config| config.decompress = Some(decompress))
+    }
+
+    /// The most bytes a body may decompress to. Default: unlimited.
+    #[must_use]
+    fn max_decompressed_size(self, bytes: impl Into<Option<u64>>) -> Self {
+        self.with_config(|config| config.max_decompressed_size = Some(bytes.into()))
+    }
+
+    /// The most bytes out for each byte in that a body may decompress to, looked at beyond its first 8 MiB. Default: 300.
+    #[must_use]
+    fn max_decompression_ratio(self, ratio: impl Into<Option<u32>>) -> Self {
+        self.with_config(|config| config.max_decompression_ratio = Some(ratio.into()))
+    }
+
+    /// Sends user and password with every request (Basic authentication, RFC 7617).
+    ///
+    /// A request's own `Authorization` header wins. The credentials stay with the origin of the request: a redirect to
+    /// another one drops them.
+    #[must_use]
+    fn basic_auth(self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        let auth = Auth::basic(user.into(), password.into());
+        self.with_config(|config| match auth {
+            Ok(auth) => config.auth = Some(Some(auth)),
+            Err(detail) => config.set_invalid(detail),
+        })
+    }
+
+    /// Sends a token with every request (Bearer authentication, RFC 6750). As for
+    /// [`basic_auth`](Self::basic_auth), it stays with the origin.
+    #[must_use]
+    fn bearer_auth(self, token: impl AsRef<str>) -> Self {
+        let auth = Auth::bearer(token.as_ref());
+        self.with_config(|config| match auth {
+            Ok(auth) => config.auth = Some(Some(auth)),
+            Err(detail) => config.set_invalid(detail),
+        })
+    }
+
+    /// Whether `user:password@` in a URL is used for Basic authentication. Default: no, and such a URL is refused.
+    #[must_use]
+    fn url_credentials(self, allow: bool) -> Self {
+        self.with_config(|config| config.url_credentials = Some(allow))
+    }
+
+    /// The `User-Agent` header, unless the request sets one. Default: `marmot/VERSION`.
+    #[must_use]
+    fn user_agent(self, agent: impl AsRef<str>) -> Self {
+        let value = HeaderValue::from_str(agent.as_ref());
+        self.with_config(|config| match value {
+            Ok(value) => config.user_agent = Some(value),
+            Err(_) => config.set_invalid("the user agent holds characters that a header cannot".into()),
+        })
+    }
+
+    /// Whether to measure the phases of the transfer, for [`ResponseExt::metrics`](crate::ResponseExt::metrics).
+    /// Default: off.
+    #[must_use]
+    fn metrics(self, measure: bool) -> Self {
+        self.with_config(|config| config.metrics = Some(measure))
+    }
+
+    /// The certificate authorities to trust *instead of* the platform's.
+    ///
+    /// (`CURLOPT_CAINFO`, `CURLOPT_CAINFO_BLOB`)
+    #[must_use]
+    fn ca_certificates(self, certificates: CaCertificates) -> Self {
+        self.with_config(|config| config.ca_certificates = Some(certificates))
+    }
+
+    /// Accepts any certificate for any name. Whoever sits on the way can then read and change everything. Default: no.
+    ///
+    /// (`CURLOPT_SSL_VERIFYPEER`, `CURLOPT_SSL_VERIFYHOST`)
+    #[must_use]
+    fn danger_accept_invalid_certs(self, accept: bool) -> Self {
+        self.with_config(|config| config.accept_invalid_certs = Some(accept))
+    }
+}
+
+impl Sealed for http::request::Builder {
+    fn with_config(mut self, change: impl FnOnce(&mut RequestConfig)) -> Self {
+        // A builder that failed before reports that when it is built.
+        if let Some(extensions) = self.extensions_mut() {
+            change(extensions.get_or_insert_default());
+        }
+        self
+    }
+}
+
+impl Configurable for http::request::Builder {}
+
+impl<T> Sealed for http::Request<T> {
+    fn with_config(mut self, change: impl FnOnce(&mut RequestConfig)) -> Self {
+        change(self.extensions_mut().get_or_insert_default());
+        self
+    }
+}
+
+impl<T> Configurable for http::Request<T> {}
