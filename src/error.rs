@@ -173,6 +173,8 @@ pub struct Error(Arc<Inner>);
 struct Inner {
     kind: ErrorKind,
     phase: Option<TimeoutPhase>,
+    /// How often the request was sent, where that was more than once.
+    attempts: Option<u32>,
     detail: Option<Box<str>>,
     url: Option<Box<str>>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
@@ -180,7 +182,7 @@ struct Inner {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind) -> Self {
-        Self(Arc::new(Inner { kind, phase: None, detail: None, url: None, source: None }))
+        Self(Arc::new(Inner { kind, phase: None, attempts: None, detail: None, url: None, source: None }))
     }
 
     pub(crate) fn invalid_request(detail: impl Into<String>) -> Self {
@@ -200,6 +202,11 @@ impl Error {
 
     pub(crate) fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.inner().source = Some(Arc::from(source.into()));
+        self
+    }
+
+    pub(crate) fn with_attempts(mut self, attempts: u32) -> Self {
+        self.inner().attempts = Some(attempts);
         self
     }
 
@@ -223,6 +230,11 @@ impl Error {
     /// What the transfer was doing when its time was up; `None` unless the kind is [`ErrorKind::Timeout`].
     pub fn timeout_phase(&self) -> Option<TimeoutPhase> {
         self.0.phase
+    }
+
+    /// How often the request was sent before it failed for good. 1 without retries.
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts.unwrap_or(1)
     }
 
     /// The URL of the request, without user and password.
@@ -273,6 +285,14 @@ pub(crate) fn without_credentials(url: &Uri) -> String {
     }
 }
 
+/// The URL as the response and errors may show it: without credentials.
+pub(crate) fn shown(uri: Uri) -> Uri {
+    match uri.authority() {
+        Some(authority) if authority.as_str().contains('@') => without_credentials(&uri).parse().unwrap_or_default(),
+        _ => uri,
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.kind.description())?;
@@ -284,6 +304,9 @@ impl fmt::Display for Error {
         }
         if let Some(url) = &self.0.url {
             write!(f, " ({url})")?;
+        }
+        if let Some(attempts) = self.0.attempts {
+            write!(f, ", after {attempts} attempts")?;
         }
         Ok(())
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::HttpClient;
+use super::interceptor::Interceptor;
+use super::{HttpClient, Interceptors};
 use crate::config::{ClientConfig, Configurable, HostList, RequestConfig, Sealed};
 use crate::error::{Error, ErrorKind};
 
@@ -28,6 +29,7 @@ use crate::error::{Error, ErrorKind};
 pub struct HttpClientBuilder {
     request: RequestConfig,
     client: ClientConfig,
+    interceptors: Interceptors,
     invalid: Option<Error>,
 }
 
@@ -97,6 +99,19 @@ impl HttpClientBuilder {
         self
     }
 
+    /// Adds a step around every request of this client: redirects and retries happen inside of it. The first one added is
+    /// the outermost.
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.interceptors.outer.push(Arc::new(interceptor));
+        self
+    }
+
+    /// Adds a step around every single transfer of this client: each attempt and each hop of a redirect goes through it.
+    pub fn network_interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.interceptors.network.push(Arc::new(interceptor));
+        self
+    }
+
     fn set_invalid(&mut self, detail: String) {
         self.invalid.get_or_insert_with(|| Error::new(ErrorKind::InvalidConfiguration).with_detail(detail));
     }
@@ -110,7 +125,8 @@ impl HttpClientBuilder {
         if let Some(error) = self.invalid.or_else(|| self.request.invalid.clone()) {
             return Err(error);
         }
-        Ok(HttpClient::with_config(ClientConfig { request: Arc::new(self.request), ..self.client }))
+        let config = ClientConfig { request: Arc::new(self.request), ..self.client };
+        Ok(HttpClient::with_config(config, self.interceptors))
     }
 }
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use futures::channel::oneshot;
 use http::{Request, Response};
 
-use super::{Inner, send};
+use super::{Inner, hop};
 use crate::easy::prepare::{Prepare, Upload};
 use crate::error::{Error, ErrorKind};
 use crate::handler::{Control, Decoder, Encoder, Handler, Next, Ready};
@@ -58,9 +58,9 @@ pub(super) fn start<H: Handler>(client: &Inner, request: Request<()>, handler: H
     let mut handler = Box::new(Driven { handler: Some(handler), done: Some(done), calling: false });
 
     let (mut parts, ()) = request.into_parts();
-    let config = send::settings(&client.config, &mut parts);
-    send::add_default_headers(&client.config, &mut parts.headers);
-    if let Err(error) = send::check_policy(&client.config, &parts.uri) {
+    let config = hop::settings(&client.config, &mut parts);
+    hop::add_default_headers(&client.config, &mut parts.headers);
+    if let Err(error) = hop::check_policy(&client.config, &parts.uri) {
         let _ = handler.on_error(error);
         return driving;
     }

@@ -1,7 +1,8 @@
 //! The public client. Everything here ends in one path: a request, an easy handle, an agent, a future.
 //!
 //! - [`builder`]: a client is configured.
-//! - [`send`]: a request becomes a future of a response, redirects included; [`redirect`] holds their rules.
+//! - [`send`]: a request becomes a future of a response: by one [`hop`], or through the client's steps ([`interceptor`]):
+//!   [`redirect`].
 //! - [`drive`]: a request is run by the caller's own handler.
 //! - [`blocking`]: the only place that blocks.
 //! - [`request`], [`response`], [`verbs`]: extension traits and shorthands. [`text`]: charsets.
@@ -16,15 +17,23 @@ use crate::body::{AsyncBody, Body};
 use crate::config::ClientConfig;
 use crate::error::Error;
 use crate::handler::Handler;
+use interceptor::{Interceptor, Steps};
+use redirect::Redirects;
+use retry::Retries;
 
 pub(crate) mod blocking;
 mod builder;
 mod drive;
+mod hop;
+pub mod interceptor;
 mod redirect;
 mod request;
 mod response;
+mod retry;
 mod send;
 mod text;
+mod timer;
+mod trail;
 mod verbs;
 mod version;
 
@@ -36,6 +45,7 @@ pub use response::{AsyncReadResponseExt, ReadResponseExt, ResponseExt};
 pub use send::ResponseFuture;
 #[cfg(feature = "script")]
 pub(crate) use text::decode as decode_text;
+pub use trail::Redirected;
 pub use verbs::*;
 pub(crate) use version::version;
 
@@ -61,9 +71,26 @@ pub struct HttpClient {
     inner: Arc<Inner>,
 }
 
+/// The user's own steps, outside and inside of the client's.
+#[derive(Clone, Default)]
+pub(crate) struct Interceptors {
+    outer: Vec<Arc<dyn Interceptor>>,
+    network: Vec<Arc<dyn Interceptor>>,
+}
+
+impl std::fmt::Debug for Interceptors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} and {} network", self.outer.len(), self.network.len())
+    }
+}
+
 pub(crate) struct Inner {
     agents: Agents,
     config: ClientConfig,
+    /// What requests go through, from the outside in.
+    steps: Steps,
+    /// Some of the steps are the user's: every request goes through them.
+    intercepted: bool,
 }
 
 impl HttpClient {
@@ -84,17 +111,20 @@ impl HttpClient {
     /// The client behind the free functions, made when it is first used.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: std::sync::LazyLock<HttpClient> =
-            std::sync::LazyLock::new(|| HttpClient::with_config(ClientConfig::default()));
+            std::sync::LazyLock::new(|| HttpClient::with_config(ClientConfig::default(), Interceptors::default()));
         &SHARED
     }
 
-    fn with_config(config: ClientConfig) -> Self {
+    fn with_config(config: ClientConfig, own: Interceptors) -> Self {
         let limits = crate::agent::Limits {
             connections: config.max_connections,
             connections_per_host: config.max_connections_per_host,
             connection_cache: config.connection_cache_size,
         };
-        Self { inner: Arc::new(Inner { agents: Agents::new(limits), config }) }
+        let intercepted = !own.outer.is_empty() || !own.network.is_empty();
+        let ours: [Arc<dyn Interceptor>; 2] = [Arc::new(Retries), Arc::new(Redirects)];
+        let steps = own.outer.into_iter().chain(ours).chain(own.network).collect();
+        Self { inner: Arc::new(Inner { agents: Agents::new(limits), config, steps, intercepted }) }
     }
 
     /// Sends a request and waits for the head of its response. The body streams.

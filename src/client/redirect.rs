@@ -1,31 +1,170 @@
-//! The rules of redirects (RFC 9110 15.4). Pure: sends nothing.
+//! Redirects (RFC 9110 15.4): the rules, which are pure, and the step that follows them.
 
 use http::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE,
-    COOKIE, EXPECT, HOST, HeaderMap, HeaderValue, LOCATION, PROXY_AUTHORIZATION, REFERER, TRANSFER_ENCODING,
+    COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, PROXY_AUTHORIZATION, REFERER,
+    TRANSFER_ENCODING,
 };
 use http::uri::Scheme;
-use http::{Method, Response, StatusCode, Uri};
+use http::{Extensions, Method, Request, Response, StatusCode, Uri};
 use url::Url;
 
-use crate::config::RequestConfig;
+use super::interceptor::{Interceptor, InterceptorFuture, Next, Settings};
+use super::trail::Trail;
+use crate::body::AsyncBody;
+use crate::config::{RedirectAction, RedirectHop, RedirectPolicy, RequestConfig};
 use crate::error::{Error, ErrorKind, without_credentials};
+
+/// Follows redirects, as far as the policy says.
+pub(super) struct Redirects;
+
+impl Interceptor for Redirects {
+    fn intercept<'a>(&'a self, request: Request<AsyncBody>, next: Next<'a>) -> InterceptorFuture<'a> {
+        let settings = next.settings(request.extensions());
+        let policy = settings.get(|config| config.redirect_policy.as_ref());
+        match policy.filter(|policy| policy.limit().is_some()).cloned() {
+            Some(policy) => {
+                let rules = Rules::new(settings);
+                Box::pin(follow_all(request, next, policy, rules))
+            }
+            None => next.run(request),
+        }
+    }
+}
+
+async fn follow_all(
+    request: Request<AsyncBody>,
+    next: Next<'_>,
+    policy: RedirectPolicy,
+    rules: Rules,
+) -> Result<Response<AsyncBody>, Error> {
+    let limit = policy.limit().unwrap_or(0);
+    let body_failed =
+        |error: std::io::Error, at: &Uri| Error::new(ErrorKind::RequestBody).with_source(error).with_url(at);
+    let (parts, body) = request.into_parts();
+    let mut head = Head { method: parts.method, uri: parts.uri, headers: parts.headers };
+    let version = parts.version;
+    let mut extensions = parts.extensions;
+    let mut trail = Trail::default();
+    // What is sent the next time, and what it can be made of again.
+    let mut kept = body.again().transpose().map_err(|error| body_failed(error, &head.uri))?;
+    let mut body = Some(body);
+    loop {
+        let mut request = head.request(extensions.clone(), body.take().unwrap_or_default());
+        *request.version_mut() = version;
+        let mut response = next.run(request).await?;
+        let before = head.uri.clone();
+        let Some(mut change) = follow(&mut head, &response, &rules)? else {
+            trail.attach(&mut response);
+            return Ok(response);
+        };
+        if let RedirectPolicy::Custom(custom) = &policy {
+            let sent = head.clone();
+            let mut hop = RedirectHop {
+                status: response.status(),
+                response_headers: response.headers(),
+                from: &before,
+                followed: trail.followed(),
+                method: &mut head.method,
+                uri: &mut head.uri,
+                headers: &mut head.headers,
+            };
+            match custom.decide(&mut hop) {
+                RedirectAction::Follow => {}
+                RedirectAction::Stop => {
+                    trail.attach(&mut response);
+                    return Ok(response);
+                }
+                RedirectAction::Refuse(reason) => {
+                    return Err(Error::new(ErrorKind::NotAllowed).with_detail(reason).with_url(&before));
+                }
+            }
+            change.other_origin |= after_decision(&mut head, &sent, &before, &rules)?;
+        }
+        if trail.followed() >= limit {
+            return Err(Error::new(ErrorKind::TooManyRedirects)
+                .with_detail(format!("{limit} were followed"))
+                .with_url(&before));
+        }
+        trail.add(before.clone(), response.status());
+        // Dropping the response drains its small body, so that the connection serves the next hop.
+        drop(response);
+        if change.keep_body {
+            let again = kept.as_ref().and_then(AsyncBody::again);
+            let again = again.ok_or_else(|| Error::new(ErrorKind::RequestBodyNotRewindable).with_url(&before))?;
+            body = Some(again.map_err(|error| body_failed(error, &before))?);
+        } else {
+            kept = Some(AsyncBody::empty());
+        }
+        if change.other_origin {
+            // Configured credentials stay behind too.
+            extensions.get_or_insert_default::<RequestConfig>().auth = Some(None);
+        }
+    }
+}
 
 /// A request's head, kept to be sent again elsewhere.
 #[derive(Clone, Debug)]
-pub(super) struct Head {
-    pub(super) method: Method,
-    pub(super) uri: Uri,
-    pub(super) headers: HeaderMap,
+struct Head {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl Head {
+    fn request(&self, extensions: Extensions, body: AsyncBody) -> Request<AsyncBody> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        *request.extensions_mut() = extensions;
+        request
+    }
+}
+
+/// The settings that the rules depend on.
+#[derive(Debug, Default)]
+struct Rules {
+    to_http: bool,
+    auto_referer: bool,
+    secret_headers: Vec<HeaderName>,
+}
+
+impl Rules {
+    fn new(settings: Settings<'_>) -> Self {
+        Self {
+            to_http: settings.get(|config| config.redirect_to_http).unwrap_or(false),
+            auto_referer: settings.get(|config| config.auto_referer).unwrap_or(false),
+            secret_headers: settings.get(|config| config.secret_headers.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Whether a header is for the origin that it was meant for only.
+    fn is_secret(&self, name: &HeaderName, value: &HeaderValue) -> bool {
+        [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(name)
+            || value.is_sensitive()
+            || sounds_secret(name.as_str())
+            || self.secret_headers.contains(name)
+    }
+}
+
+/// Whether a header of this name usually carries a key. Names are lower case.
+fn sounds_secret(name: &str) -> bool {
+    const WORDS: [&str; 8] =
+        ["auth", "authorization", "authentication", "key", "signature", "session", "credential", "credentials"];
+    const PARTS: [&str; 5] = ["token", "secret", "password", "passwd", "apikey"];
+    // It protects a request from being done twice, and nothing from being seen.
+    name != "idempotency-key"
+        && (name.split(['-', '_']).any(|word| WORDS.contains(&word)) || PARTS.iter().any(|part| name.contains(part)))
 }
 
 /// What changes beside the head.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Change {
+struct Change {
     /// The body is sent again.
-    pub(super) keep_body: bool,
+    keep_body: bool,
     /// The new URL is of another origin: configured credentials stay behind.
-    pub(super) other_origin: bool,
+    other_origin: bool,
 }
 
 /// Turns `head` into the request that the response asks for; `None` if it asks for none.
@@ -34,33 +173,23 @@ pub(super) struct Change {
 ///
 /// [`ErrorKind::ProtocolViolation`] for a `Location` that is no URL, [`ErrorKind::NotAllowed`] for one that may not be
 /// followed.
-pub(super) fn follow(
-    head: &mut Head,
-    response: &Response<()>,
-    config: &RequestConfig,
-) -> Result<Option<Change>, Error> {
+fn follow<B>(head: &mut Head, response: &Response<B>, rules: &Rules) -> Result<Option<Change>, Error> {
     let Some(location) = response.headers().get(LOCATION).filter(|_| is_redirect(response.status())) else {
         return Ok(None);
     };
     let mut target = resolve(&head.uri, location)?;
     let from_https = head.uri.scheme() == Some(&Scheme::HTTPS);
     let to_http = target.scheme() == Some(&Scheme::HTTP);
-    if from_https && to_http && !config.redirect_to_http.unwrap_or(false) {
-        return Err(Error::new(ErrorKind::NotAllowed)
-            .with_detail(format!("a redirect from https to {}", without_credentials(&target)))
-            .with_url(&head.uri));
-    }
+    check_downgrade(&head.uri, &target, rules)?;
 
     let other_origin = origin(&head.uri) != origin(&target);
     if other_origin {
-        for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, HOST] {
-            head.headers.remove(name);
-        }
-        remove_secrets(&mut head.headers);
+        head.headers.remove(HOST);
+        remove_all(&mut head.headers, |name, value| rules.is_secret(name, value));
     } else if let Some(with_user) = with_user_of(&head.uri, &target) {
         target = with_user;
     }
-    if config.auto_referer.unwrap_or(false) {
+    if rules.auto_referer {
         match HeaderValue::try_from(without_credentials(&head.uri)) {
             Ok(referer) if !(from_https && to_http) => drop(head.headers.insert(REFERER, referer)),
             _ => drop(head.headers.remove(REFERER)),
@@ -94,11 +223,39 @@ fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-/// What the caller marked as a secret stays with the origin that it was meant for.
-fn remove_secrets(headers: &mut HeaderMap) {
-    let secret: Vec<_> =
-        headers.iter().filter(|(_, value)| value.is_sensitive()).map(|(name, _)| name.clone()).collect();
-    for name in secret {
+fn check_downgrade(from: &Uri, target: &Uri, rules: &Rules) -> Result<(), Error> {
+    if from.scheme() == Some(&Scheme::HTTPS) && target.scheme() == Some(&Scheme::HTTP) && !rules.to_http {
+        return Err(Error::new(ErrorKind::NotAllowed)
+            .with_detail(format!("a redirect from https to {}", without_credentials(target)))
+            .with_url(from));
+    }
+    Ok(())
+}
+
+/// Applies the rules again where a custom policy chose another URL. What it set itself stays. Returns whether the origin
+/// is another one now.
+fn after_decision(head: &mut Head, proposed: &Head, from: &Uri, rules: &Rules) -> Result<bool, Error> {
+    if head.uri == proposed.uri {
+        return Ok(false);
+    }
+    if !matches!(head.uri.scheme_str(), Some("http" | "https")) || head.uri.host().is_none() {
+        return Err(Error::invalid_request("the redirect policy chose a URL that is not http or https").with_url(from));
+    }
+    check_downgrade(from, &head.uri, rules)?;
+    let other_origin = origin(from) != origin(&head.uri);
+    if other_origin {
+        let old = &proposed.headers;
+        remove_all(&mut head.headers, |name, value| {
+            rules.is_secret(name, value) && old.get_all(name).iter().any(|before| before == value)
+        });
+    }
+    Ok(other_origin)
+}
+
+fn remove_all(headers: &mut HeaderMap, is_meant: impl Fn(&HeaderName, &HeaderValue) -> bool) {
+    let names: Vec<_> =
+        headers.iter().filter(|(name, value)| is_meant(name, value)).map(|(name, _)| name.clone()).collect();
+    for name in names {
         headers.remove(name);
     }
 }
@@ -175,7 +332,7 @@ mod tests {
         for (status, method, expected, keep_body) in table {
             let mut head = head(method.clone(), "http://a.test/x");
             head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-            let change = follow(&mut head, &redirect(status, "/y"), &RequestConfig::default()).unwrap().unwrap();
+            let change = follow(&mut head, &redirect(status, "/y"), &Rules::default()).unwrap().unwrap();
             assert_eq!((head.method, change.keep_body), (expected, keep_body), "{status} after {method}");
             assert_eq!(head.headers.contains_key(CONTENT_TYPE), keep_body, "{status} after {method}");
         }
@@ -185,11 +342,11 @@ mod tests {
     fn other_statuses_and_a_missing_location_are_no_redirect() {
         for status in [200, 300, 304, 305, 306, 404] {
             let mut head = head(Method::GET, "http://a.test/x");
-            assert_eq!(follow(&mut head, &redirect(status, "/y"), &RequestConfig::default()).unwrap(), None);
+            assert_eq!(follow(&mut head, &redirect(status, "/y"), &Rules::default()).unwrap(), None);
         }
         let response = Response::builder().status(302).body(()).unwrap();
         let mut head = head(Method::GET, "http://a.test/x");
-        assert_eq!(follow(&mut head, &response, &RequestConfig::default()).unwrap(), None);
+        assert_eq!(follow(&mut head, &response, &Rules::default()).unwrap(), None);
     }
 
     #[test]
@@ -203,7 +360,7 @@ mod tests {
             ("?q=2", "http://a.test/d/x?q=2"),
         ] {
             let mut head = head(Method::GET, "http://a.test/d/x");
-            follow(&mut head, &redirect(302, location), &RequestConfig::default()).unwrap();
+            follow(&mut head, &redirect(302, location), &Rules::default()).unwrap();
             assert_eq!(head.uri.to_string(), expected, "{location}");
         }
         let mut head = head(Method::GET, "http://a.test/");
@@ -212,7 +369,7 @@ mod tests {
             .header(LOCATION, HeaderValue::from_bytes(b"/\xe4").unwrap())
             .body(())
             .unwrap();
-        follow(&mut head, &response, &RequestConfig::default()).unwrap();
+        follow(&mut head, &response, &Rules::default()).unwrap();
         assert_eq!(head.uri.to_string(), "http://a.test/%E4");
     }
 
@@ -220,25 +377,41 @@ mod tests {
     fn secrets_stay_with_their_origin() {
         let secret = || {
             let mut head = head(Method::GET, "http://a.test/");
-            for name in ["authorization", "cookie", "proxy-authorization", "host", "x-plain"] {
+            for name in
+                ["authorization", "cookie", "proxy-authorization", "host", "x-plain", "x-author", "idempotency-key"]
+            {
                 head.headers.insert(name, HeaderValue::from_static("v"));
             }
             let mut key = HeaderValue::from_static("k");
             key.set_sensitive(true);
-            head.headers.insert("x-api-key", key);
+            head.headers.insert("x-marked", key);
+            for name in [
+                "x-api-key",
+                "api-key",
+                "x-auth-token",
+                "private-token",
+                "x-vault-token",
+                "x-signature",
+                "dd-api-key",
+                "x-named",
+            ] {
+                head.headers.insert(name, HeaderValue::from_static("v"));
+            }
             head
         };
+        let rules = Rules { secret_headers: vec![HeaderName::from_static("x-named")], ..Default::default() };
         for other in ["http://b.test/", "http://a.test:81/", "https://a.test/", "http://A.test.b.test/"] {
             let mut head = secret();
-            let change = follow(&mut head, &redirect(302, other), &RequestConfig::default()).unwrap().unwrap();
+            let change = follow(&mut head, &redirect(302, other), &rules).unwrap().unwrap();
             assert!(change.other_origin, "{other}");
-            assert_eq!(head.headers.keys().collect::<Vec<_>>(), ["x-plain"], "{other}");
+            let mut left: Vec<_> = head.headers.keys().map(HeaderName::as_str).collect();
+            left.sort_unstable();
+            assert_eq!(left, ["idempotency-key", "x-author", "x-plain"], "{other}");
         }
         let mut head = secret();
-        let change =
-            follow(&mut head, &redirect(302, "http://A.TEST:80/y"), &RequestConfig::default()).unwrap().unwrap();
+        let change = follow(&mut head, &redirect(302, "http://A.TEST:80/y"), &Rules::default()).unwrap().unwrap();
         assert!(!change.other_origin);
-        assert_eq!(head.headers.len(), 6);
+        assert_eq!(head.headers.len(), 16);
     }
 
     #[test]
@@ -251,17 +424,17 @@ mod tests {
             ("http://a.test/", "http://[::1", ErrorKind::ProtocolViolation),
         ] {
             let mut head = head(Method::GET, from);
-            let error = follow(&mut head, &redirect(302, location), &RequestConfig::default()).unwrap_err();
+            let error = follow(&mut head, &redirect(302, location), &Rules::default()).unwrap_err();
             assert_eq!(error.kind(), kind, "{location}");
         }
-        let config = RequestConfig { redirect_to_http: Some(true), ..Default::default() };
+        let config = Rules { to_http: true, ..Default::default() };
         let mut head = head(Method::GET, "https://a.test/");
         assert!(follow(&mut head, &redirect(302, "http://a.test/"), &config).unwrap().is_some());
     }
 
     #[test]
     fn a_referer_is_set_when_asked_for() {
-        let config = RequestConfig { auto_referer: Some(true), ..Default::default() };
+        let config = Rules { auto_referer: true, ..Default::default() };
         let mut head = head(Method::GET, "http://u:p@a.test/x");
         follow(&mut head, &redirect(302, "/y"), &config).unwrap();
         assert_eq!(head.headers[REFERER], "http://a.test/x");

@@ -12,6 +12,7 @@ use http::{Response, Uri};
 
 use super::blocking::{CancelToken, Patience, block_on, block_on_with};
 use super::text;
+use super::trail::{Redirected, Trail};
 use crate::body::{AsyncBody, Body};
 use crate::error::{Error, ErrorKind};
 use crate::handler::{Facts, Metrics};
@@ -20,6 +21,10 @@ use crate::handler::{Facts, Metrics};
 pub trait ResponseExt {
     /// The URL that answered: after redirects not the one that was asked first.
     fn effective_uri(&self) -> Option<&Uri>;
+    /// The redirects that were followed before this response, the first one first.
+    fn history(&self) -> &[Redirected];
+    /// How often the request was sent until this response came; redirects do not count. 1 without retries.
+    fn attempts(&self) -> u32;
     /// The address of this side of the connection.
     fn local_addr(&self) -> Option<SocketAddr>;
     /// The address of the other side of the connection: the server's, or a proxy's.
@@ -32,6 +37,14 @@ pub trait ResponseExt {
 impl<T> ResponseExt for Response<T> {
     fn effective_uri(&self) -> Option<&Uri> {
         facts(self).map(|facts| &facts.uri)
+    }
+
+    fn history(&self) -> &[Redirected] {
+        self.extensions().get().map_or(&[], Trail::redirects)
+    }
+
+    fn attempts(&self) -> u32 {
+        self.extensions().get().map_or(1, Trail::attempts)
     }
 
     fn local_addr(&self) -> Option<SocketAddr> {

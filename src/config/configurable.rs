@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use http::HeaderValue;
+use http::header::HeaderName;
 
-use super::{Auth, CaCertificates, LowSpeed, RedirectPolicy, RequestConfig, VersionNegotiation};
+use super::{Auth, CaCertificates, LowSpeed, RedirectPolicy, RequestConfig, RetryPolicy, VersionNegotiation};
 
 mod sealed {
     /// Only this crate says what is configurable.
@@ -73,6 +74,29 @@ pub trait Configurable: Sealed + Sized {
     #[must_use]
     fn danger_redirect_to_http(self, allow: bool) -> Self {
         self.with_config(|config| config.redirect_to_http = Some(allow))
+    }
+
+    /// Names headers that hold secrets, in addition to those that are known: a redirect to another origin drops them.
+    ///
+    /// Known are `Authorization`, `Cookie`, `Proxy-Authorization`, every value marked as
+    /// [sensitive](http::HeaderValue::set_sensitive), and names that sound like a key: with a word like `key`, `auth`,
+    /// `signature`, `session` or `credential` between their hyphens, or with `token`, `secret` or `password` anywhere.
+    #[must_use]
+    fn secret_headers(self, names: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        let names: Result<Vec<HeaderName>, _> = names.into_iter().map(|name| name.as_ref().parse()).collect();
+        self.with_config(|config| match names {
+            Ok(names) => config.secret_headers = Some(names),
+            Err(_) => config.set_invalid("one of the secret headers has no valid name".into()),
+        })
+    }
+
+    /// Tries failed requests again, where that is safe. Default: no.
+    ///
+    /// On a request, `None` turns off what the client's configuration turned on.
+    #[must_use]
+    fn retry(self, policy: impl Into<Option<RetryPolicy>>) -> Self {
+        let policy = policy.into();
+        self.with_config(|config| config.retry = Some(policy))
     }
 
     /// Sends TCP keep-alive probes after this much idle time, in whole seconds. Default: off.

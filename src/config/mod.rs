@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use http::header::HeaderMap;
+use http::header::{HeaderMap, HeaderName};
 
 use crate::error::{Error, ErrorKind};
 
@@ -16,6 +16,7 @@ mod auth;
 mod configurable;
 mod egress;
 mod redirect;
+mod retry;
 mod tls;
 mod version;
 
@@ -23,7 +24,9 @@ pub(crate) use auth::Auth;
 pub use configurable::Configurable;
 pub(crate) use configurable::Sealed;
 pub(crate) use egress::HostList;
-pub use redirect::RedirectPolicy;
+pub use redirect::{CustomPolicy, RedirectAction, RedirectHop, RedirectPolicy};
+pub(crate) use retry::{Outcome, Repeatable};
+pub use retry::{RetryBudget, RetryPolicy};
 pub use tls::CaCertificates;
 pub(crate) use tls::Source as CaSource;
 pub(crate) use version::Version;
@@ -75,6 +78,8 @@ settings! {
         redirect_policy: RedirectPolicy,
         auto_referer: bool,
         redirect_to_http: bool,
+        secret_headers: Vec<HeaderName>,
+        retry: Option<RetryPolicy>,
         tcp_keepalive: Option<Duration>,
         tcp_nodelay: bool,
         decompress: bool,

@@ -38,6 +38,8 @@ pub(super) fn configure(easy: &mut Easy, config: &RequestConfig) -> Result<(), E
         redirect_policy: _,
         auto_referer: _,
         redirect_to_http: _,
+        secret_headers: _,
+        retry: _,
         max_decompressed_size: _,
         max_decompression_ratio: _,
         metrics: _,

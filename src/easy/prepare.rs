@@ -20,7 +20,7 @@ use super::transfer::Start;
 use super::{Easy, pool::Pool};
 use crate::body::ACCEPTED_CODINGS;
 use crate::config::{RequestConfig, Version};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, shown};
 use crate::ffi::held::{self, HeaderList};
 use crate::ffi::options;
 use crate::handler::{Control, Handler};
@@ -272,16 +272,6 @@ fn upload_of_handler(writes: Option<bool>, request: &Request<()>) -> Upload {
     let usual = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH)
         || request.headers().contains_key(CONTENT_LENGTH);
     if writes.unwrap_or(usual) { Upload::Handler { length: None } } else { Upload::None }
-}
-
-/// The URL as the response and errors may show it: without credentials.
-fn shown(uri: Uri) -> Uri {
-    match uri.authority() {
-        Some(authority) if authority.as_str().contains('@') => {
-            crate::error::without_credentials(&uri).parse().unwrap_or_default()
-        }
-        _ => uri,
-    }
 }
 
 /// Where a request goes.

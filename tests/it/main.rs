@@ -17,8 +17,10 @@ mod driving;
 mod errors;
 mod executors;
 mod handler;
+mod interceptors;
 mod isahc;
 mod redirects;
+mod retries;
 #[cfg(feature = "script")]
 mod script;
 mod streaming;

@@ -28,7 +28,9 @@ fn the_policy_says_how_far() {
         let request = Request::get(server.url(path)).redirect_policy(policy).body(()).unwrap();
         client.send(request)
     };
-    assert_eq!(get(RedirectPolicy::Follow, "/redirect/25").unwrap().status(), 200);
+    assert_eq!(get(RedirectPolicy::Follow, "/redirect/10").unwrap().status(), 200);
+    assert_eq!(get(RedirectPolicy::Follow, "/redirect/11").unwrap_err().kind(), ErrorKind::TooManyRedirects);
+    assert_eq!(get(RedirectPolicy::Limit(30), "/redirect/25").unwrap().status(), 200);
     assert_eq!(get(RedirectPolicy::Limit(3), "/redirect/3").unwrap().status(), 200);
     assert_eq!(get(RedirectPolicy::Limit(3), "/redirect/4").unwrap_err().kind(), ErrorKind::TooManyRedirects);
     assert_eq!(get(RedirectPolicy::Limit(0), "/redirect/1").unwrap_err().kind(), ErrorKind::TooManyRedirects);

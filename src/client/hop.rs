@@ -1,0 +1,142 @@
+//! One request, one transfer, one response: the innermost step. Follows nothing and tries nothing twice.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::{HeaderMap, Method, Request, Response};
+
+use super::Inner;
+use crate::body::AsyncBody;
+use crate::body::exchange::{Receiver, exchange};
+use crate::config::{ClientConfig, RequestConfig};
+#[cfg(feature = "decompress")]
+use crate::easy::prepare::codings_to_accept;
+use crate::easy::prepare::{Prepare, Upload};
+use crate::error::{Error, ErrorKind};
+use crate::handler::Control;
+use crate::handler::respond::Respond;
+
+/// Completes with the response of one transfer. Dropping it ends the transfer.
+pub(super) struct Hop {
+    /// `None` once the response was handed out.
+    receiver: Option<Receiver>,
+    config: Arc<RequestConfig>,
+    /// The request asked for a compressed response by itself.
+    #[cfg(feature = "decompress")]
+    decompress: bool,
+}
+
+impl Hop {
+    /// Starts the transfer. `time_left` wins over the configured total time.
+    pub(super) fn start(
+        client: &Inner,
+        request: Request<AsyncBody>,
+        config: Arc<RequestConfig>,
+        time_left: Option<Duration>,
+    ) -> Result<Self, Error> {
+        check_policy(&client.config, request.uri())?;
+        let (parts, body) = request.into_parts();
+        let request = Request::from_parts(parts, ());
+        #[cfg(feature = "decompress")]
+        let decompress = codings_to_accept(&config, request.headers()).is_some();
+        let control = Control::new();
+        let (sender, receiver) = exchange(control.upstream());
+        let (upload, stream) = match body.as_bytes() {
+            Some(bytes) if bytes.is_empty() && !usually_has_body(request.method()) => (Upload::None, None),
+            Some(bytes) => (Upload::Bytes(bytes.clone()), None),
+            None => (Upload::Handler { length: body.left() }, Some(body)),
+        };
+        let handler = Box::new(Respond::new(sender, stream));
+        let prepare = Prepare { request, upload, config: config.clone(), time_left, handler, control };
+        match prepare.into_easy(client.agents.pool()) {
+            Ok(easy) => client.agents.execute(easy),
+            Err((error, mut handler)) => {
+                let _ = handler.on_error(error.clone());
+                return Err(error);
+            }
+        }
+        Ok(Self {
+            receiver: Some(receiver),
+            config,
+            #[cfg(feature = "decompress")]
+            decompress,
+        })
+    }
+
+    fn respond(&mut self, head: Response<()>) -> Result<Response<AsyncBody>, Error> {
+        let receiver = self.receiver.take().ok_or_else(taken)?;
+        #[cfg(feature = "decompress")]
+        if self.decompress && receiver.length() != Some(0) {
+            return decode(head, receiver, &self.config);
+        }
+        Ok(head.map(|()| AsyncBody::incoming(receiver)))
+    }
+}
+
+impl Future for Hop {
+    type Output = Result<Response<AsyncBody>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(receiver) = &mut self.receiver else { return Poll::Ready(Err(taken())) };
+        let head = ready!(receiver.poll_head(cx))?;
+        Poll::Ready(self.respond(head))
+    }
+}
+
+fn taken() -> Error {
+    Error::new(ErrorKind::Cancelled).with_detail("the response was taken before")
+}
+
+/// Undoes the content codings, where there are known ones.
+#[cfg(feature = "decompress")]
+fn decode(mut head: Response<()>, receiver: Receiver, config: &RequestConfig) -> Result<Response<AsyncBody>, Error> {
+    use crate::body::decode;
+    use crate::handler::Facts;
+    use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+    let url = head.extensions().get::<Facts>().map(|facts| facts.uri.clone()).unwrap_or_default();
+    let codings = decode::codings(head.headers()).map_err(|error| error.with_url(&url))?;
+    let Some(codings) = codings else { return Ok(head.map(|()| AsyncBody::incoming(receiver))) };
+    head.headers_mut().remove(CONTENT_ENCODING);
+    head.headers_mut().remove(CONTENT_LENGTH);
+    let limits = decode::Limits {
+        size: config.max_decompressed_size.flatten(),
+        ratio: config.max_decompression_ratio.unwrap_or(Some(crate::config::MAX_RATIO)),
+    };
+    let body = AsyncBody::decoded(decode::Decoded::new(receiver, codings, limits, url));
+    Ok(head.map(|()| body))
+}
+
+/// Takes the request's own settings out of it and fills them up from the client's.
+pub(super) fn settings(client: &ClientConfig, parts: &mut http::request::Parts) -> Arc<RequestConfig> {
+    match parts.extensions.remove::<RequestConfig>() {
+        Some(own) => Arc::new(own.merged_over(&client.request)),
+        None => client.request.clone(),
+    }
+}
+
+pub(super) fn add_default_headers(client: &ClientConfig, headers: &mut HeaderMap) {
+    for name in client.default_headers.keys() {
+        if !headers.contains_key(name) {
+            for value in client.default_headers.get_all(name) {
+                headers.append(name, value.clone());
+            }
+        }
+    }
+}
+
+/// Refuses what the client's policy does not allow, before anything is sent.
+pub(super) fn check_policy(client: &ClientConfig, uri: &http::Uri) -> Result<(), Error> {
+    match &client.allowed_hosts {
+        Some(list) if !list.allows(uri) => Err(Error::new(ErrorKind::NotAllowed)
+            .with_detail(format!("the host `{}` is not on the list of allowed ones", uri.host().unwrap_or_default()))
+            .with_url(uri)),
+        _ => Ok(()),
+    }
+}
+
+/// Methods that announce an empty body by `Content-Length: 0` (RFC 9110 8.6).
+fn usually_has_body(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+}

@@ -1,0 +1,131 @@
+//! The step that tries again what may be tried again. The rules are `config::retry`'s.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use http::header::{HeaderMap, RETRY_AFTER};
+use http::{Request, Response};
+
+use super::interceptor::{AttemptDeadline, Interceptor, InterceptorFuture, Next};
+use super::timer::sleep;
+use super::trail::Trail;
+use crate::body::AsyncBody;
+use crate::config::{Outcome, Repeatable, RetryPolicy};
+use crate::error::{Error, ErrorKind, TimeoutPhase};
+
+/// Sends a request again, as often as the policy says.
+pub(super) struct Retries;
+
+impl Interceptor for Retries {
+    fn intercept<'a>(&'a self, request: Request<AsyncBody>, next: Next<'a>) -> InterceptorFuture<'a> {
+        let policy = next.settings(request.extensions()).get(|config| config.retry.as_ref()).cloned().flatten();
+        match policy {
+            Some(policy) => Box::pin(try_all(request, next, policy)),
+            None => next.run(request),
+        }
+    }
+}
+
+async fn try_all(
+    request: Request<AsyncBody>,
+    next: Next<'_>,
+    policy: RetryPolicy,
+) -> Result<Response<AsyncBody>, Error> {
+    policy.begin();
+    let (parts, body) = request.into_parts();
+    let failed = |error| Error::new(ErrorKind::RequestBody).with_source(error).with_url(&parts.uri);
+    let mut kept = body.again().transpose().map_err(failed)?;
+    let repeatable = Repeatable::new(&parts.method, &parts.headers, kept.is_some());
+    let mut body = Some(body);
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let mut request = Request::from_parts(parts.clone(), body.take().unwrap_or_default());
+        if let Some(end) = policy.time_of_attempt().and_then(|limit| Instant::now().checked_add(limit)) {
+            request.extensions_mut().insert(AttemptDeadline(end));
+        }
+        let result = next.run(request).await;
+        let outcome = match &result {
+            Ok(response) => Outcome::Status { status: response.status(), retry_after: retry_after(response.headers()) },
+            Err(error) => Outcome::Failed { unsent: is_unsent(error), may_pass: may_pass(error) },
+        };
+        let wait = policy.decide(attempts, repeatable, outcome, fastrand::f64());
+        let in_time = |wait: &Duration| next.deadline().is_none_or(|end| Instant::now() + *wait < end);
+        let Some(wait) = wait.filter(in_time) else {
+            return finish(result, attempts);
+        };
+        let again = kept.as_ref().and_then(AsyncBody::again).unwrap_or_else(|| Ok(AsyncBody::empty()));
+        match again {
+            Ok(again) => body = kept.replace(again),
+            // Without its body the request cannot be sent again: what there is must do.
+            Err(_) => return finish(result, attempts),
+        }
+        #[cfg(feature = "tracing")]
+        tracing::debug!(attempts, ?wait, uri = %crate::error::without_credentials(&parts.uri), "trying again");
+        // Drained here, so that its connection can serve the next attempt.
+        drop(result);
+        sleep(wait).await;
+    }
+}
+
+fn finish(result: Result<Response<AsyncBody>, Error>, attempts: u32) -> Result<Response<AsyncBody>, Error> {
+    match result {
+        Ok(mut response) => {
+            Trail::count(&mut response, attempts);
+            Ok(response)
+        }
+        Err(error) if attempts > 1 => Err(error.with_attempts(attempts)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the request cannot have reached the server.
+fn is_unsent(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::ConnectionFailed | ErrorKind::NameResolution => true,
+        ErrorKind::Timeout => {
+            matches!(error.timeout_phase(), Some(TimeoutPhase::NameResolution | TimeoutPhase::Connect))
+        }
+        _ => false,
+    }
+}
+
+/// Whether the reason may be gone the next time.
+fn may_pass(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Timeout => error.timeout_phase() != Some(TimeoutPhase::Deadline),
+        ErrorKind::ConnectionFailed
+        | ErrorKind::NameResolution
+        | ErrorKind::Io
+        | ErrorKind::AgentLost
+        | ErrorKind::ResponseBodyTruncated => true,
+        _ => false,
+    }
+}
+
+/// RFC 9110 10.2.3: seconds, or a date.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let parse = |text: &str| {
+            retry_after(&HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())])).map(|wait| wait.as_secs())
+        };
+        assert_eq!(parse("120"), Some(120));
+        assert_eq!(parse("soon"), None);
+        assert_eq!(parse("-1"), None);
+        assert_eq!(parse("Fri, 31 Dec 1999 23:59:59 GMT"), Some(0));
+        let later = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(60));
+        assert!((58..=60).contains(&parse(&later).unwrap()));
+    }
+}
