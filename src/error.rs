@@ -25,6 +25,8 @@ pub enum ErrorKind {
     ClientShutDown,
     /// The TCP connection (or the socket) could not be made.
     ConnectionFailed,
+    /// An [`EgressPolicy`](crate::config::EgressPolicy) refuses the target; the detail names the rule.
+    EgressDenied,
     /// A request handler panicked. Only its own transfer ends.
     HandlerPanicked,
     /// The client's configuration cannot be used: a bad value, or one that the linked libcurl lacks.
@@ -39,7 +41,7 @@ pub enum ErrorKind {
     Io,
     /// The host's name was not found.
     NameResolution,
-    /// A configured policy forbids this request: a host that is not on the list of allowed ones.
+    /// A redirect is refused: from https to http, to another scheme, or by a custom policy.
     NotAllowed,
     /// The server broke the protocol.
     ProtocolViolation,
@@ -69,6 +71,7 @@ impl ErrorKind {
             Self::Cancelled => "the request was cancelled",
             Self::ClientShutDown => "the client was shut down",
             Self::ConnectionFailed => "connection failed",
+            Self::EgressDenied => "the egress policy refuses it",
             Self::HandlerPanicked => "the request handler panicked",
             Self::InvalidConfiguration => "the configuration cannot be used",
             Self::InvalidContentEncoding => "the response's content encoding is unknown or damaged",
@@ -76,7 +79,7 @@ impl ErrorKind {
             Self::InvalidResponseBody => "the response body is not valid",
             Self::Io => "input or output failed",
             Self::NameResolution => "name resolution failed",
-            Self::NotAllowed => "the request is not allowed by policy",
+            Self::NotAllowed => "the redirect is not allowed",
             Self::ProtocolViolation => "the server violated the protocol",
             Self::RequestBody => "the request body failed",
             Self::RequestBodyNotRewindable => "the request body cannot be sent again",
@@ -97,6 +100,7 @@ impl ErrorKind {
             Self::Cancelled => "cancelled",
             Self::ClientShutDown => "client_shut_down",
             Self::ConnectionFailed => "connection_failed",
+            Self::EgressDenied => "egress_denied",
             Self::HandlerPanicked => "handler_panicked",
             Self::InvalidConfiguration => "invalid_configuration",
             Self::InvalidContentEncoding => "invalid_content_encoding",
@@ -137,6 +141,8 @@ pub enum TimeoutPhase {
     Response,
     /// Receiving the body of the response.
     Body,
+    /// Nothing moved for longer than the stall limit.
+    Stall,
     /// Slower than the low speed limit for longer than allowed.
     LowSpeed,
     /// Waiting for a handler's own event: [`Next::timeout`](crate::handler::Next::timeout).
@@ -154,6 +160,7 @@ impl TimeoutPhase {
             Self::Send => "while sending the request",
             Self::Response => "while waiting for the response",
             Self::Body => "while receiving the body",
+            Self::Stall => "while nothing moved",
             Self::LowSpeed => "below the low speed limit",
             Self::Handler => "while the handler waited",
             Self::Deadline => "at the caller's deadline",
@@ -354,7 +361,7 @@ impl From<Error> for io::Error {
                 io::ErrorKind::InvalidData
             }
             ErrorKind::InvalidRequest | ErrorKind::InvalidConfiguration => io::ErrorKind::InvalidInput,
-            ErrorKind::NotAllowed => io::ErrorKind::PermissionDenied,
+            ErrorKind::NotAllowed | ErrorKind::EgressDenied => io::ErrorKind::PermissionDenied,
             ErrorKind::Cancelled | ErrorKind::ClientShutDown => io::ErrorKind::ConnectionAborted,
             _ => io::ErrorKind::Other,
         };

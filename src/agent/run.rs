@@ -255,7 +255,15 @@ impl Agent {
     fn attend(&mut self, slot: usize) {
         // The waker may be an earlier transfer's.
         let Some(entry) = self.transfers.get_mut(slot) else { return };
-        match entry.transfer().attend(Instant::now()) {
+        let now = Instant::now();
+        let progress = match entry {
+            Slot::Running(easy) if easy.get_ref().transfer.is_watched(now) => {
+                let waiting = options::connection_id(easy) < 0;
+                Some(transfer::progress(options::Live::of_running(easy), waiting))
+            }
+            _ => None,
+        };
+        match entry.transfer().attend(now, progress) {
             Verdict::Stay => {}
             Verdict::Resume(receiving, sending) => {
                 if let Slot::Running(easy) = entry
@@ -375,7 +383,7 @@ impl Agent {
         let now = Instant::now();
         let transfers = &self.transfers;
         let waiting = self.waiting.look(now, |slot| match transfers.get(slot) {
-            Some(Slot::Running(easy)) => options::waits_for_connection(easy),
+            Some(Slot::Running(easy)) => options::connection_id(easy) < 0,
             _ => false,
         });
         let idle = self.should_sweep() && self.sweeper.due(now) <= now;

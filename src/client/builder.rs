@@ -6,7 +6,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::interceptor::Interceptor;
 use super::{HttpClient, Interceptors};
-use crate::config::{ClientConfig, Configurable, HostList, RequestConfig, Sealed};
+use crate::config::{ClientConfig, Configurable, EgressPolicy, RequestConfig, Sealed};
 use crate::error::{Error, ErrorKind};
 
 /// Configures an [`HttpClient`]. The settings of [`Configurable`] become the defaults of its requests.
@@ -88,15 +88,11 @@ impl HttpClientBuilder {
     }
 
     /// The only hosts that requests of this client, redirects included, may go to; any other fails with
-    /// [`ErrorKind::NotAllowed`] and is not asked. Default: all.
+    /// [`ErrorKind::EgressDenied`] and is not asked. Default: all. Short for an [`EgressPolicy`] with this list alone.
     ///
     /// An entry is `name`, `name:port` or `*.domain`. The name is compared, not the address it resolves to.
-    pub fn allowed_hosts(mut self, hosts: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
-        match HostList::new(hosts) {
-            Ok(list) => self.client.allowed_hosts = Some(list),
-            Err(detail) => self.set_invalid(detail),
-        }
-        self
+    pub fn allowed_hosts(self, hosts: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        self.egress(EgressPolicy::new().allow_hosts(hosts).allow_proxies(true).allow_unix_sockets(true))
     }
 
     /// Adds a step around every request of this client: redirects and retries happen inside of it. The first one added is

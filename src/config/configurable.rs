@@ -5,7 +5,10 @@ use std::time::Duration;
 use http::HeaderValue;
 use http::header::HeaderName;
 
-use super::{Auth, CaCertificates, LowSpeed, RedirectPolicy, RequestConfig, RetryPolicy, VersionNegotiation};
+use super::{
+    Auth, CaCertificates, EgressPolicy, LowSpeed, Progress, ProgressFn, RedirectPolicy, RequestConfig, RetryPolicy,
+    VersionNegotiation,
+};
 
 mod sealed {
     /// Only this crate says what is configurable.
@@ -37,6 +40,106 @@ pub trait Configurable: Sealed + Sized {
     #[must_use]
     fn connect_timeout(self, limit: impl Into<Option<Duration>>) -> Self {
         self.with_config(|config| config.connect_timeout = Some(limit.into()))
+    }
+
+    /// The most time that the name of the host may take to be resolved. Default: no limit of its own; it is part of
+    /// [`connect_timeout`](Self::connect_timeout).
+    ///
+    /// The error's phase is [`NameResolution`](crate::error::TimeoutPhase::NameResolution).
+    #[must_use]
+    fn resolve_timeout(self, limit: impl Into<Option<Duration>>) -> Self {
+        self.with_config(|config| config.resolve_timeout = Some(limit.into()))
+    }
+
+    /// The most time from the end of the request to the head of its response. The time that an upload takes does not
+    /// count. Default: unlimited.
+    ///
+    /// The error's phase is [`Response`](crate::error::TimeoutPhase::Response).
+    #[must_use]
+    fn response_timeout(self, limit: impl Into<Option<Duration>>) -> Self {
+        self.with_config(|config| config.response_timeout = Some(limit.into()))
+    }
+
+    /// The most time in which nothing at all moves, neither up nor down, once a connection is made. Time in which the
+    /// caller does not read, or has nothing to send, does not count. Kept to a tenth of itself. Default: unlimited.
+    ///
+    /// The error's phase is [`Stall`](crate::error::TimeoutPhase::Stall).
+    #[must_use]
+    fn stall_timeout(self, limit: impl Into<Option<Duration>>) -> Self {
+        self.with_config(|config| config.stall_timeout = Some(limit.into()))
+    }
+
+    /// A connection that was idle for longer is not used again, and closed. In whole seconds; `None`: however long it was
+    /// idle. Default: 118 seconds.
+    ///
+    /// (`CURLOPT_MAXAGE_CONN`)
+    #[must_use]
+    fn connection_idle_timeout(self, limit: impl Into<Option<Duration>>) -> Self {
+        self.with_config(|config| config.connection_idle_timeout = Some(limit.into()))
+    }
+
+    /// A connection that was made longer ago is not used again, and closed when it is idle. In whole seconds. Default:
+    /// unlimited.
+    ///
+    /// (`CURLOPT_MAXLIFETIME_CONN`)
+    #[must_use]
+    fn connection_max_life(self, limit: impl Into<Option<Duration>>) -> Self {
+        self.with_config(|config| config.connection_max_life = Some(limit.into()))
+    }
+
+    /// The most bytes that the body of a response may have, as it comes; more is
+    /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge). A declared length beyond it fails at once. See also
+    /// [`max_decompressed_size`](Self::max_decompressed_size). Default: unlimited.
+    #[must_use]
+    fn max_response_size(self, bytes: impl Into<Option<u64>>) -> Self {
+        self.with_config(|config| config.max_response_size = Some(bytes.into()))
+    }
+
+    /// Bytes per second that are received at most, on average over some seconds. Default: unlimited.
+    ///
+    /// (`CURLOPT_MAX_RECV_SPEED_LARGE`)
+    #[must_use]
+    fn max_download_speed(self, bytes_per_second: impl Into<Option<u64>>) -> Self {
+        self.with_config(|config| config.max_download_speed = Some(bytes_per_second.into()))
+    }
+
+    /// Bytes per second that are sent at most, on average over some seconds. Default: unlimited.
+    ///
+    /// (`CURLOPT_MAX_SEND_SPEED_LARGE`)
+    #[must_use]
+    fn max_upload_speed(self, bytes_per_second: impl Into<Option<u64>>) -> Self {
+        self.with_config(|config| config.max_upload_speed = Some(bytes_per_second.into()))
+    }
+
+    /// Sends `Expect: 100-continue` (RFC 9110 10.1.1) with every body, and the body when the server says so or after
+    /// `patience`. A server that refuses gets no body. Default: not sent.
+    ///
+    /// (`CURLOPT_EXPECT_100_TIMEOUT_MS`)
+    #[must_use]
+    fn expect_continue(self, patience: impl Into<Option<Duration>>) -> Self {
+        self.with_config(|config| config.expect_continue = Some(patience.into()))
+    }
+
+    /// Tells `function` how far the transfer has come: at most ten times a second, and at the end. Default: nobody.
+    ///
+    /// It is called on an agent's thread and must not block. Redirects and retries begin anew.
+    ///
+    /// (`CURLOPT_XFERINFOFUNCTION`)
+    #[must_use]
+    fn on_progress(self, function: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        let function = ProgressFn(std::sync::Arc::new(function));
+        self.with_config(|config| config.progress = Some(function))
+    }
+
+    /// Which targets requests may have. Policies add up: a request's own does not take its client's away. Default: all.
+    #[must_use]
+    fn egress(self, policy: EgressPolicy) -> Self {
+        self.with_config(|config| {
+            config.egress.add(policy);
+            if let Some(detail) = config.egress.invalid().map(str::to_owned) {
+                config.set_invalid(detail);
+            }
+        })
     }
 
     /// Ends a transfer that stays below `bytes_per_second` for `time`, in whole seconds. Default: off.

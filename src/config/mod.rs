@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind};
 mod auth;
 mod configurable;
 mod egress;
+mod progress;
 mod redirect;
 mod retry;
 mod tls;
@@ -23,7 +24,10 @@ mod version;
 pub(crate) use auth::Auth;
 pub use configurable::Configurable;
 pub(crate) use configurable::Sealed;
-pub(crate) use egress::HostList;
+pub use egress::EgressPolicy;
+pub(crate) use egress::{Egress, Peer};
+pub use progress::Progress;
+pub(crate) use progress::ProgressFn;
 pub use redirect::{CustomPolicy, RedirectAction, RedirectHop, RedirectPolicy};
 pub(crate) use retry::{Outcome, Repeatable};
 pub use retry::{RetryBudget, RetryPolicy};
@@ -73,6 +77,11 @@ settings! {
     pub struct RequestConfig {
         timeout: Option<Duration>,
         connect_timeout: Option<Duration>,
+        resolve_timeout: Option<Duration>,
+        response_timeout: Option<Duration>,
+        stall_timeout: Option<Duration>,
+        connection_idle_timeout: Option<Duration>,
+        connection_max_life: Option<Duration>,
         low_speed: Option<LowSpeed>,
         version: VersionNegotiation,
         redirect_policy: RedirectPolicy,
@@ -84,6 +93,11 @@ settings! {
         tcp_nodelay: bool,
         decompress: bool,
         max_decompressed_size: Option<u64>,
+        max_response_size: Option<u64>,
+        max_download_speed: Option<u64>,
+        max_upload_speed: Option<u64>,
+        expect_continue: Option<Duration>,
+        progress: ProgressFn,
         max_decompression_ratio: Option<u32>,
         auth: Option<Auth>,
         url_credentials: bool,
@@ -93,6 +107,7 @@ settings! {
         accept_invalid_certs: bool,
         /// The first setting that cannot be used; reported when the configuration is.
         invalid: Error,
+        .. egress: Egress,
     }
 }
 
@@ -118,7 +133,6 @@ pub struct ClientConfig {
     pub(crate) max_connections: Option<usize>,
     pub(crate) max_connections_per_host: Option<usize>,
     pub(crate) connection_cache_size: Option<usize>,
-    pub(crate) allowed_hosts: Option<HostList>,
 }
 
 #[cfg(test)]

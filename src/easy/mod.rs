@@ -8,6 +8,7 @@
 //! - [`options`]: the configuration applied.
 //! - [`head`]: header lines become a response head.
 //! - [`transfer`]: libcurl's callbacks.
+//! - [`watch`]: time limits that libcurl has not.
 //! - [`failure`]: libcurl's error codes become errors.
 //! - [`pool`]: handles that wait to be used again.
 
@@ -21,6 +22,7 @@ mod options;
 pub(crate) mod pool;
 pub(crate) mod prepare;
 pub(crate) mod transfer;
+pub(crate) mod watch;
 
 use transfer::Transfer;
 

@@ -8,7 +8,7 @@ use super::Easy;
 
 use crate::config::{CONNECT_TIMEOUT, CaSource, RequestConfig, Version};
 use crate::error::{Error, ErrorKind};
-use crate::ffi::options::{self, LongOption};
+use crate::ffi::options::{self, LongOption, OffsetOption};
 use crate::ffi::sockets;
 
 /// The most that libcurl reads from a socket at once. With an agent 64 KiB did best: libcurl reads up to ten times a
@@ -21,6 +21,13 @@ pub(super) fn configure(easy: &mut Easy, config: &RequestConfig) -> Result<(), E
     let RequestConfig {
         connect_timeout,
         low_speed,
+        connection_idle_timeout,
+        connection_max_life,
+        max_download_speed,
+        max_upload_speed,
+        expect_continue,
+        progress,
+        egress,
         version,
         tcp_keepalive,
         tcp_nodelay,
@@ -30,6 +37,10 @@ pub(super) fn configure(easy: &mut Easy, config: &RequestConfig) -> Result<(), E
         invalid: _,
         // Part of the request: its time, its headers.
         timeout: _,
+        resolve_timeout: _,
+        response_timeout: _,
+        stall_timeout: _,
+        max_response_size: _,
         auth: _,
         user_agent: _,
         decompress: _,
@@ -57,6 +68,30 @@ pub(super) fn configure(easy: &mut Easy, config: &RequestConfig) -> Result<(), E
     if let Some(limit) = low_speed.flatten() {
         easy.low_speed_limit(limit.bytes_per_second).map_err(failed)?;
         easy.low_speed_time(limit.time.clamp(Duration::from_secs(1), LONGEST_LOW_SPEED)).map_err(failed)?;
+    }
+    if let Some(limit) = connection_idle_timeout {
+        // 0 is "however long".
+        let seconds = limit.map_or(0, |limit| limit.as_secs().max(1));
+        options::set_long(easy, LongOption::MaxAgeConnection, to_long(seconds)).map_err(failed)?;
+    }
+    if let Some(limit) = connection_max_life.flatten() {
+        options::set_long(easy, LongOption::MaxLifetimeConnection, to_long(limit.as_secs().max(1))).map_err(failed)?;
+    }
+    if let Some(speed) = max_download_speed.flatten() {
+        options::set_offset(easy, OffsetOption::MaxReceiveSpeed, speed.max(1)).map_err(failed)?;
+    }
+    if let Some(speed) = max_upload_speed.flatten() {
+        options::set_offset(easy, OffsetOption::MaxSendSpeed, speed.max(1)).map_err(failed)?;
+    }
+    if let Some(patience) = expect_continue.flatten() {
+        let milliseconds = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        options::set_long(easy, LongOption::ExpectTimeout, to_long(milliseconds)).map_err(failed)?;
+    }
+    if progress.is_some() {
+        easy.progress(true).map_err(failed)?;
+    }
+    if !egress.is_open() {
+        crate::ffi::egress::guard(easy).map_err(failed)?;
     }
     options::set_long(easy, LongOption::HttpVersion, curl_version(version.unwrap_or_default().0)?).map_err(failed)?;
     easy.tcp_nodelay(tcp_nodelay.unwrap_or(true)).map_err(failed)?;
@@ -89,6 +124,11 @@ const FOREVER: Duration = Duration::from_millis(i32::MAX as u64);
 /// A duration as libcurl takes it: 0 would mean "no limit", and more than it can hold would be refused.
 pub(super) fn at_least_a_millisecond(limit: Duration) -> Duration {
     limit.clamp(Duration::from_millis(1), FOREVER)
+}
+
+fn to_long(number: u64) -> libc::c_long {
+    // libcurl holds all of these in 31 bits.
+    number.min(i32::MAX as u64) as libc::c_long
 }
 
 fn curl_version(version: Version) -> Result<libc::c_long, Error> {

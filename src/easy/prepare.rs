@@ -80,7 +80,7 @@ impl Prepare {
             first,
             to_head: *self.request.method() == Method::HEAD,
             uri: shown(std::mem::take(self.request.uri_mut())),
-            metrics: self.config.metrics.unwrap_or(false),
+            config: &self.config,
             limit: self.time_left.or(self.config.timeout.flatten()),
         });
         Ok(easy)
@@ -91,6 +91,7 @@ impl Prepare {
             return Err(error.clone());
         }
         let target = Target::of(self.request.uri(), self.config.url_credentials.unwrap_or(false))?;
+        self.config.egress.check_url(self.request.uri())?;
         self.check_headers()?;
 
         // The settings that a handle had before are kept when they are the very same ones.
@@ -172,7 +173,8 @@ impl Prepare {
         // A name with a colon and nothing else takes away what libcurl would add by itself.
         if !matches!(self.upload, Upload::None | Upload::AskHandler) {
             if !headers.contains_key(EXPECT) {
-                list.push(&[b"expect:"]);
+                let wanted = self.config.expect_continue.flatten().is_some();
+                list.push(if wanted { &[b"expect: 100-continue"] } else { &[b"expect:"] });
             }
             if !headers.contains_key(CONTENT_TYPE) {
                 list.push(&[b"content-type:"]);

@@ -1,6 +1,7 @@
 //! libcurl's callbacks about one transfer. Asks the machine, calls the handler; decides nothing itself.
 
 use std::io::SeekFrom;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -10,8 +11,9 @@ use http::{Response, Uri};
 
 use super::head::{HeadParser, body_length};
 use super::prepare::is_plain;
+use super::watch::{Progress, Watch};
 use super::{Easy, failure};
-use crate::config::RequestConfig;
+use crate::config::{self, Peer, ProgressFn, RequestConfig};
 #[cfg(feature = "tracing")]
 use crate::error::without_credentials;
 use crate::error::{Error, ErrorKind, TimeoutPhase};
@@ -34,6 +36,7 @@ struct Active {
     machine: Machine,
     /// A little after libcurl's own time limit, which it does not watch while the transfer waits for a connection.
     give_up: Option<Instant>,
+    watch: Option<Watch>,
     head: HeadParser,
     /// Lives as long as the transfer.
     #[cfg(feature = "tracing")]
@@ -42,6 +45,11 @@ struct Active {
     /// The request is a HEAD.
     to_head: bool,
     measured: Option<Arc<OnceLock<Metrics>>>,
+    /// The most bytes that the body may have, and how many came.
+    max_size: Option<u64>,
+    received: u64,
+    /// When progress was told last.
+    told: Option<Instant>,
     /// Bytes that the handler read of a piece that libcurl will hand out again.
     seen: usize,
     /// Bytes of the request's body were handed to libcurl.
@@ -65,26 +73,29 @@ pub(crate) enum Verdict {
 }
 
 /// What is fixed when a transfer starts.
-pub(super) struct Start {
+pub(super) struct Start<'a> {
     pub(super) handler: Box<dyn Handler>,
     pub(super) control: Control,
     pub(super) first: Next,
     pub(super) uri: Uri,
     pub(super) to_head: bool,
-    pub(super) metrics: bool,
+    pub(super) config: &'a RequestConfig,
     /// The total time that libcurl was told.
     pub(super) limit: Option<Duration>,
 }
 
+/// Progress is told once in so long at most.
+const TELL_PAUSE: Duration = Duration::from_millis(100);
 /// How long libcurl may be late with its own time limit.
 const LATENESS: Duration = Duration::from_millis(50);
 
 impl Transfer {
-    pub(super) fn start(&mut self, start: Start) {
-        let Start { handler, control, first, uri, to_head, metrics, limit } = start;
+    pub(super) fn start(&mut self, start: Start<'_>) {
+        let Start { handler, control, first, uri, to_head, config, limit } = start;
         #[cfg(feature = "tracing")]
         let span = tracing::debug_span!("request", url = %without_credentials(&uri), status = tracing::field::Empty);
         let (machine, effect) = Machine::new(first, Instant::now());
+        let watch = Watch::new(config, Instant::now());
         if effect == Effect::Abort || machine.deadline().is_some() {
             control.look();
         }
@@ -93,12 +104,16 @@ impl Transfer {
             control,
             machine,
             give_up: limit.and_then(|limit| Instant::now().checked_add(limit)?.checked_add(LATENESS)),
+            watch,
             head: HeadParser::default(),
             #[cfg(feature = "tracing")]
             span,
             uri,
             to_head,
-            measured: metrics.then(Arc::default),
+            measured: config.metrics.unwrap_or(false).then(Arc::default),
+            max_size: config.max_response_size.flatten(),
+            received: 0,
+            told: None,
             seen: 0,
             sent: false,
             sending_ended: false,
@@ -132,13 +147,27 @@ impl Transfer {
     /// When [`attend`](Self::attend) is due because of time.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let active = self.active.as_ref()?;
-        [active.machine.deadline(), active.give_up].into_iter().flatten().min()
+        let watch = active.watch.as_ref().map(Watch::next);
+        [active.machine.deadline(), active.give_up, watch].into_iter().flatten().min()
     }
 
     /// Looks after a transfer outside libcurl's callbacks: its control was used, or its time may be up.
-    pub(crate) fn attend(&mut self, now: Instant) -> Verdict {
+    ///
+    /// `progress` is needed where [`is_watched`](Self::is_watched) says so.
+    pub(crate) fn attend(&mut self, now: Instant, progress: Option<Progress>) -> Verdict {
+        if let (Some(active), Some(progress)) = (&mut self.active, progress)
+            && !active.watch(now, progress)
+        {
+            return Verdict::Remove;
+        }
         let Some(active) = &mut self.active else { return Verdict::Remove };
         active.guard(|active| active.attend(now)).unwrap_or(Verdict::Remove)
+    }
+
+    /// Whether it is time to look at the transfer's progress.
+    pub(crate) fn is_watched(&self, now: Instant) -> bool {
+        let watch = self.active.as_ref().and_then(|active| active.watch.as_ref());
+        watch.is_some_and(|watch| watch.next() <= now)
     }
 
     /// Ends the transfer with an error of this side.
@@ -155,7 +184,14 @@ pub(crate) fn finish(easy: &mut Easy, result: Result<(), curl::Error>, os_error:
     let Some(active) = &easy.get_ref().transfer.active else { return false };
     let metrics = active.measured.is_some().then(|| measure(Live::of(easy)));
     let result = result.map_err(|error| failure::explain(&error, Live::of(easy), os_error, active.responded));
+    let counts = easy.get_ref().transfer.applied.as_ref().and_then(|config| config.progress.clone()).map(|function| {
+        let live = Live::of(easy);
+        (function, live.number(Info::SizeDownload), live.number(Info::SizeUpload))
+    });
     let Some(active) = &mut easy.get_mut().transfer.active else { return false };
+    if let (Some((function, received, sent)), Ok(())) = (counts, &result) {
+        active.guard(|active| active.tell(&function, (received, Some(received)), (sent, Some(sent)), true));
+    }
     if let (Some(at_end), Some(metrics)) = (&active.measured, metrics) {
         let _ = at_end.set(metrics);
     }
@@ -231,8 +267,23 @@ impl Active {
         Verdict::Stay
     }
 
+    /// Looks at the limits that libcurl has not. Returns whether the transfer goes on.
+    fn watch(&mut self, now: Instant, mut progress: Progress) -> bool {
+        let Some(watch) = &mut self.watch else { return true };
+        progress.moved = progress.moved.saturating_add(self.received);
+        let (reading, writing) = self.machine.parked();
+        match watch.look(now, progress, self.responded, reading || writing) {
+            Some((phase, limit)) => {
+                self.fail(Error::timeout(phase).with_detail(format!("the limit of {limit:?} was passed")));
+                false
+            }
+            None => true,
+        }
+    }
+
     fn finish(&mut self, result: Result<(), Error>) -> bool {
         self.give_up = None;
+        self.watch = None;
         if let Err(error) = result {
             self.fail(error);
             return false;
@@ -273,6 +324,13 @@ impl Active {
             tracing::debug!(parent: &self.span, status = response.status().as_u16(), "head received");
         }
         let body_length = body_length(&response, self.to_head);
+        if let (Some(limit), Some(length)) = (self.max_size, body_length)
+            && length > limit
+        {
+            let detail = format!("the body of {length} bytes is larger than the limit of {limit}");
+            self.failure.get_or_insert(Error::new(ErrorKind::TooLarge).with_detail(detail));
+            return false;
+        }
         self.machine.declare(body_length);
         self.responded = true;
         response.extensions_mut().insert(Facts {
@@ -292,6 +350,12 @@ impl Active {
     fn receive(&mut self, data: &[u8]) -> Result<usize, WriteError> {
         // After a pause libcurl hands the same bytes out again, perhaps in other pieces.
         let seen = self.seen.min(data.len());
+        self.received += (data.len() - seen) as u64;
+        if let Some(limit) = self.max_size.filter(|limit| self.received > *limit) {
+            let detail = format!("the body is larger than the limit of {limit} bytes");
+            self.failure.get_or_insert(Error::new(ErrorKind::TooLarge).with_detail(detail));
+            return Ok(0);
+        }
         let mut rest = &data[seen..];
         self.seen -= seen;
         while !rest.is_empty() {
@@ -316,6 +380,21 @@ impl Active {
             }
         }
         Ok(data.len())
+    }
+
+    /// Tells the caller's function how far the transfer is, unless that was just done.
+    fn tell(&mut self, function: &ProgressFn, received: (u64, Option<u64>), sent: (u64, Option<u64>), complete: bool) {
+        let now = Instant::now();
+        if !complete && self.told.is_some_and(|told| now.duration_since(told) < TELL_PAUSE) {
+            return;
+        }
+        self.told = Some(now);
+        (function.0)(config::Progress {
+            uploaded: sent.0,
+            upload_size: sent.1,
+            downloaded: received.0,
+            download_size: received.1,
+        });
     }
 
     fn pause_receiving(&mut self, seen: usize) -> Result<usize, WriteError> {
@@ -373,12 +452,45 @@ impl Callbacks for Transfer {
         active.guard(|active| active.send(room)).unwrap_or(Err(ReadError::Abort))
     }
 
+    fn on_progress(&mut self, received: (u64, Option<u64>), sent: (u64, Option<u64>)) {
+        let function = self.applied.as_ref().and_then(|config| config.progress.clone());
+        if let (Some(active), Some(function)) = (&mut self.active, function) {
+            let complete = received.1 == Some(received.0) || sent.1 == Some(sent.0);
+            active.guard(|active| active.tell(&function, received, sent, complete));
+        }
+    }
+
+    fn may_connect(&mut self, live: Live<'_>, peer: Option<SocketAddr>) -> bool {
+        let (Some(active), Some(config)) = (&mut self.active, &self.applied) else { return false };
+        let peer = peer.map_or(Peer::Other, Peer::Address);
+        match config.egress.check_peer(peer, live.uses_proxy()) {
+            Ok(()) => true,
+            Err(error) => {
+                active.failure = Some(error);
+                false
+            }
+        }
+    }
+
     fn on_seek(&mut self, to: SeekFrom) -> SeekResult {
         match &self.active {
             // libcurl starts again on another connection before it asked for any of the body.
             Some(active) if to == SeekFrom::Start(0) && !active.sent => SeekResult::Ok,
             _ => SeekResult::Fail,
         }
+    }
+}
+
+/// How far a transfer has come, for its watch.
+pub(crate) fn progress(live: Live<'_>, waiting: bool) -> Progress {
+    let reached = |info| live.number(info) > 0;
+    let sent = live.number(Info::PostTransferTime);
+    Progress {
+        waiting,
+        resolved: reached(Info::NameLookupTime) || reached(Info::ConnectTime) || reached(Info::PreTransferTime),
+        sent: (sent > 0).then(|| Duration::from_micros(sent)),
+        moved: live.number(Info::SizeUpload) + live.number(Info::SizeDownload),
+        connected: reached(Info::PreTransferTime),
     }
 }
 

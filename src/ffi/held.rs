@@ -29,6 +29,10 @@ pub(crate) trait Callbacks {
     fn on_write(&mut self, data: &[u8]) -> Result<usize, WriteError>;
     fn on_read(&mut self, room: &mut [u8]) -> Result<usize, ReadError>;
     fn on_seek(&mut self, to: std::io::SeekFrom) -> SeekResult;
+    /// Received and sent, each with its total where that is known.
+    fn on_progress(&mut self, received: (u64, Option<u64>), sent: (u64, Option<u64>));
+    /// Whether a connection to there, made or about to be made, may be used. `None` is no internet address.
+    fn may_connect(&mut self, live: Live<'_>, peer: Option<std::net::SocketAddr>) -> bool;
 }
 
 /// Makes an easy handle around a transfer.
@@ -56,6 +60,20 @@ impl<T: Callbacks> Handler for Held<T> {
         // SAFETY: `easy` made the handle that owns this value and the pointer in one go, and neither changes after.
         let live = unsafe { Live::new(self.raw) };
         self.transfer.on_header(live, data)
+    }
+
+    fn progress(&mut self, dltotal: f64, dlnow: f64, ultotal: f64, ulnow: f64) -> bool {
+        let total = |total: f64| (total > 0.0).then_some(total as u64);
+        self.transfer.on_progress((dlnow as u64, total(dltotal)), (ulnow as u64, total(ultotal)));
+        true
+    }
+}
+
+impl<T: Callbacks> Held<T> {
+    pub(super) fn may_connect(&mut self, peer: Option<std::net::SocketAddr>) -> bool {
+        // SAFETY: `easy` made the handle that owns this value and the pointer in one go, and neither changes after.
+        let live = unsafe { Live::new(self.raw) };
+        self.transfer.may_connect(live, peer)
     }
 }
 

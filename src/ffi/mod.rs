@@ -7,6 +7,7 @@
 //! - [`poll`]: waiting for sockets. [`sockets`]: the news that libcurl closed one.
 //! - [`wall`]: whether the linked libcurl fails at descriptor 1,024.
 
+pub(crate) mod egress;
 pub(crate) mod held;
 pub(crate) mod options;
 pub(crate) mod poll;

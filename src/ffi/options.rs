@@ -22,6 +22,27 @@ pub(crate) enum LongOption {
     DisallowUsernameInUrl = 278,
     /// `CURLOPT_HTTP_VERSION`, for the values that the curl crate does not name
     HttpVersion = 84,
+    /// `CURLOPT_EXPECT_100_TIMEOUT_MS`
+    ExpectTimeout = 227,
+    /// `CURLOPT_MAXAGE_CONN`
+    MaxAgeConnection = 288,
+    /// `CURLOPT_MAXLIFETIME_CONN`
+    MaxLifetimeConnection = 314,
+}
+
+/// Options that take a `curl_off_t` and may be set with any value.
+#[derive(Clone, Copy)]
+pub(crate) enum OffsetOption {
+    /// `CURLOPT_MAX_SEND_SPEED_LARGE`
+    MaxSendSpeed = 30145,
+    /// `CURLOPT_MAX_RECV_SPEED_LARGE`
+    MaxReceiveSpeed = 30146,
+}
+
+pub(crate) fn set_offset<H>(easy: &mut Easy2<H>, option: OffsetOption, value: u64) -> Result<(), curl::Error> {
+    let value = curl_sys::curl_off_t::try_from(value).unwrap_or(curl_sys::curl_off_t::MAX);
+    // SAFETY: each `OffsetOption` takes a curl_off_t.
+    check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), option as curl_sys::CURLoption, value) })
 }
 
 pub(crate) fn set_long<H>(easy: &mut Easy2<H>, option: LongOption, value: c_long) -> Result<(), curl::Error> {
@@ -84,12 +105,25 @@ impl<'a> Live<'a> {
         Self { raw: easy.raw(), handle: PhantomData }
     }
 
+    pub(crate) fn of_running<H>(easy: &'a Easy2Handle<H>) -> Self {
+        Self { raw: easy.raw(), handle: PhantomData }
+    }
+
     /// A number of the transfer (`curl_easy_getinfo`), or 0 where libcurl has none.
     pub(crate) fn number(self, info: Info) -> u64 {
         let mut value: curl_sys::curl_off_t = 0;
         // SAFETY: each `Info` writes one curl_off_t.
         let code = unsafe { curl_sys::curl_easy_getinfo(self.raw, info as curl_sys::CURLINFO, &raw mut value) };
         if code == curl_sys::CURLE_OK { u64::try_from(value).unwrap_or(0) } else { 0 }
+    }
+
+    /// Whether the transfer goes through a proxy (`CURLINFO_USED_PROXY`, since libcurl 8.7).
+    pub(crate) fn uses_proxy(self) -> bool {
+        const USED_PROXY: curl_sys::CURLINFO = 0x20_0000 + 66;
+        let mut value: c_long = 0;
+        // SAFETY: the info writes one long.
+        let code = unsafe { curl_sys::curl_easy_getinfo(self.raw, USED_PROXY, &raw mut value) };
+        code == curl_sys::CURLE_OK && value != 0
     }
 
     /// The address of the other side of the connection.
@@ -119,13 +153,14 @@ impl<'a> Live<'a> {
     }
 }
 
-/// Whether a transfer in a multi handle has got no connection yet (`CURLINFO_CONN_ID`, since libcurl 8.2).
-pub(crate) fn waits_for_connection<H>(easy: &Easy2Handle<H>) -> bool {
+/// The number of the connection of a transfer in a multi handle (`CURLINFO_CONN_ID`, since libcurl 8.2); negative while it
+/// has none.
+pub(crate) fn connection_id<H>(easy: &Easy2Handle<H>) -> i64 {
     const CONN_ID: curl_sys::CURLINFO = 0x60_0000 + 64;
     let mut id: curl_sys::curl_off_t = 0;
     // SAFETY: the info writes one curl_off_t.
     let code = unsafe { curl_sys::curl_easy_getinfo(easy.raw(), CONN_ID, &raw mut id) };
-    code == curl_sys::CURLE_OK && id < 0
+    if code == curl_sys::CURLE_OK { id } else { 0 }
 }
 
 /// Pauses and resumes the two directions of a transfer (`curl_easy_pause`). Not for use inside a callback.

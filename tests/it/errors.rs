@@ -204,6 +204,6 @@ fn configurations_that_cannot_be_used_are_refused() {
 fn hosts_that_are_not_allowed_are_not_asked() {
     let server = Server::faults();
     let client = HttpClient::builder().allowed_hosts(["api.example.org"]).build().unwrap();
-    assert_eq!(client.get(server.url("/get")).unwrap_err().kind(), ErrorKind::NotAllowed);
+    assert_eq!(client.get(server.url("/get")).unwrap_err().kind(), ErrorKind::EgressDenied);
     assert_eq!(server.accepted(), 0);
 }

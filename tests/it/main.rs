@@ -14,11 +14,13 @@ mod command;
 mod connections;
 mod decompression;
 mod driving;
+mod egress;
 mod errors;
 mod executors;
 mod handler;
 mod interceptors;
 mod isahc;
+mod limits;
 mod redirects;
 mod retries;
 #[cfg(feature = "script")]

@@ -155,6 +155,6 @@ fn a_referer_and_allowed_hosts_apply_on_the_way() {
         .build()
         .unwrap();
     let error = client.get(redirect(&server, 302, &other.url("/get"))).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotAllowed);
+    assert_eq!(error.kind(), ErrorKind::EgressDenied);
     assert_eq!(other.accepted(), 0);
 }

@@ -1,0 +1,99 @@
+//! The callbacks at the moment of connecting, and before a request goes out on a connection. Decides nothing.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use curl::easy::Easy2;
+use curl::multi::Socket;
+use libc::{c_char, c_int, c_void};
+
+use super::held::{Callbacks, Held};
+use super::options::check;
+
+/// `CURLOPT_PREREQFUNCTION` and `CURLOPT_PREREQDATA`.
+const PREREQ_FUNCTION: curl_sys::CURLoption = 20312;
+const PREREQ_DATA: curl_sys::CURLoption = 10313;
+/// `CURL_PREREQFUNC_ABORT`.
+const ABORT: c_int = 1;
+
+type Prereq = extern "C" fn(*mut c_void, *mut c_char, *mut c_char, c_int, c_int) -> c_int;
+
+/// Makes the handle ask [`Callbacks::may_connect`] before it opens a socket and before it uses a connection.
+///
+/// A reset of the handle takes this back.
+pub(crate) fn guard<T: Callbacks>(easy: &mut Easy2<Held<T>>) -> Result<(), curl::Error> {
+    let held: *mut c_void = std::ptr::from_mut(easy.get_mut()).cast();
+    let open: curl_sys::curl_opensocket_callback = open_socket::<T>;
+    let prereq: Prereq = before_request::<T>;
+    // SAFETY: the callback has the type that the option asks for.
+    check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), curl_sys::CURLOPT_OPENSOCKETFUNCTION, open) })?;
+    // SAFETY: the held value lives in a box of the easy handle, at one address until the handle is gone.
+    check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), curl_sys::CURLOPT_OPENSOCKETDATA, held) })?;
+    // SAFETY: as for the first.
+    check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), PREREQ_FUNCTION, prereq) })?;
+    // SAFETY: as for the second.
+    check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), PREREQ_DATA, held) })
+}
+
+fn ask<T: Callbacks>(client: *mut c_void, address: Option<SocketAddr>) -> bool {
+    // SAFETY: `guard` gave libcurl this pointer, and nobody else uses the value during a callback.
+    let held = unsafe { &mut *client.cast::<Held<T>>() };
+    catch_unwind(AssertUnwindSafe(|| held.may_connect(address))).unwrap_or(false)
+}
+
+extern "C" fn open_socket<T: Callbacks>(
+    client: *mut c_void,
+    _purpose: curl_sys::curlsocktype,
+    address: *mut curl_sys::curl_sockaddr,
+) -> Socket {
+    const BAD: Socket = -1;
+    // SAFETY: libcurl passes an address that it filled in.
+    let address = unsafe { &*address };
+    if !ask::<T>(client, internet_address(address)) {
+        return BAD;
+    }
+    #[cfg(target_os = "linux")]
+    let kind = address.socktype | libc::SOCK_CLOEXEC;
+    #[cfg(not(target_os = "linux"))]
+    let kind = address.socktype;
+    // SAFETY: makes a descriptor from numbers; -1 tells libcurl that it failed.
+    unsafe { libc::socket(address.family, kind, address.protocol) }
+}
+
+fn internet_address(address: &curl_sys::curl_sockaddr) -> Option<SocketAddr> {
+    let start = &raw const address.addr;
+    match address.family {
+        libc::AF_INET => {
+            // SAFETY: an address of this family is a sockaddr_in; it may lie unaligned for one.
+            let v4 = unsafe { start.cast::<libc::sockaddr_in>().read_unaligned() };
+            let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
+            Some(SocketAddr::new(IpAddr::V4(ip), u16::from_be(v4.sin_port)))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: an address of this family is a sockaddr_in6; libcurl's structure has room for it.
+            let v6 = unsafe { start.cast::<libc::sockaddr_in6>().read_unaligned() };
+            let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+            Some(SocketAddr::new(IpAddr::V6(ip), u16::from_be(v6.sin6_port)))
+        }
+        _ => None,
+    }
+}
+
+extern "C" fn before_request<T: Callbacks>(
+    client: *mut c_void,
+    peer: *mut c_char,
+    _local: *mut c_char,
+    port: c_int,
+    _local_port: c_int,
+) -> c_int {
+    let text = if peer.is_null() {
+        None
+    } else {
+        // SAFETY: libcurl passes a string that lives during the call.
+        unsafe { std::ffi::CStr::from_ptr(peer) }.to_str().ok()
+    };
+    // An IPv6 address may come with its zone.
+    let ip = text.and_then(|text| text.split('%').next()?.parse().ok());
+    let port = u16::try_from(port).unwrap_or(0);
+    if ask::<T>(client, ip.map(|ip| SocketAddr::new(ip, port))) { 0 } else { ABORT }
+}
