@@ -6,12 +6,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use curl::easy::{ReadError, SeekResult, WriteError};
-use http::{Response, Uri};
+use http::{Response, StatusCode, Uri};
 
 use super::head::{HeadParser, body_length};
 use super::prepare::is_plain;
 use super::{Easy, failure};
-use crate::config::RequestConfig;
+use crate::config::{ProxyServer, RequestConfig};
 #[cfg(feature = "tracing")]
 use crate::error::without_credentials;
 use crate::error::{Error, ErrorKind, TimeoutPhase};
@@ -26,6 +26,32 @@ pub(crate) struct Transfer {
     active: Option<Box<Active>>,
     /// The settings that the handle has now.
     pub(super) applied: Option<Arc<RequestConfig>>,
+    /// The proxy that the handle goes through now.
+    pub(super) proxy: Option<Arc<ProxyServer>>,
+}
+
+/// Which challenges libcurl answers by itself, with a second request inside the same transfer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Challenges {
+    /// 401
+    pub(super) of_target: bool,
+    /// 407
+    pub(super) of_proxy: bool,
+    /// A first request without the body may be sent, only to hear the challenge. Its success is not the response.
+    pub(super) before_body: bool,
+}
+
+impl Challenges {
+    pub(super) fn any(self) -> bool {
+        self.of_target || self.of_proxy
+    }
+
+    /// Whether another response may follow on one with this status.
+    fn may_answer(self, status: StatusCode) -> bool {
+        (self.of_target && status == StatusCode::UNAUTHORIZED)
+            || (self.of_proxy && status == StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+            || (self.any() && self.before_body && status.is_success())
+    }
 }
 
 struct Active {
@@ -50,6 +76,9 @@ struct Active {
     responded: bool,
     /// libcurl must be told of lanes that go on, outside its callbacks.
     resume: bool,
+    challenges: Challenges,
+    /// A head that is the response's unless libcurl answers it: then another status line comes before any body.
+    held_back: Option<Response<()>>,
     failure: Option<Error>,
 }
 
@@ -74,6 +103,7 @@ pub(super) struct Start {
     pub(super) metrics: bool,
     /// The total time that libcurl was told.
     pub(super) limit: Option<Duration>,
+    pub(super) challenges: Challenges,
 }
 
 /// How long libcurl may be late with its own time limit.
@@ -81,7 +111,7 @@ const LATENESS: Duration = Duration::from_millis(50);
 
 impl Transfer {
     pub(super) fn start(&mut self, start: Start) {
-        let Start { handler, control, first, uri, to_head, metrics, limit } = start;
+        let Start { handler, control, first, uri, to_head, metrics, limit, challenges } = start;
         #[cfg(feature = "tracing")]
         let span = tracing::debug_span!("request", url = %without_credentials(&uri), status = tracing::field::Empty);
         let (machine, effect) = Machine::new(first, Instant::now());
@@ -104,6 +134,8 @@ impl Transfer {
             sending_ended: false,
             responded: false,
             resume: false,
+            challenges,
+            held_back: None,
             failure: None,
         }));
     }
@@ -154,7 +186,8 @@ impl Transfer {
 pub(crate) fn finish(easy: &mut Easy, result: Result<(), curl::Error>, os_error: Option<i32>) -> bool {
     let Some(active) = &easy.get_ref().transfer.active else { return false };
     let metrics = active.measured.is_some().then(|| measure(Live::of(easy)));
-    let result = result.map_err(|error| failure::explain(&error, Live::of(easy), os_error, active.responded));
+    let proxy = easy.get_ref().transfer.proxy.as_deref();
+    let result = result.map_err(|error| failure::explain(&error, Live::of(easy), os_error, active.responded, proxy));
     let Some(active) = &mut easy.get_mut().transfer.active else { return false };
     if let (Some(at_end), Some(metrics)) = (&active.measured, metrics) {
         let _ = at_end.set(metrics);
@@ -237,6 +270,11 @@ impl Active {
             self.fail(error);
             return false;
         }
+        if let Some(response) = self.held_back.take()
+            && !self.respond(response)
+        {
+            return false;
+        }
         if !self.responded {
             self.fail(Error::new(ErrorKind::ProtocolViolation).with_detail("the response has no head"));
             return false;
@@ -266,15 +304,9 @@ impl Active {
         }
     }
 
-    fn respond(&mut self, live: Live<'_>, mut response: Response<()>) -> bool {
-        #[cfg(feature = "tracing")]
-        {
-            self.span.record("status", response.status().as_u16());
-            tracing::debug!(parent: &self.span, status = response.status().as_u16(), "head received");
-        }
+    /// A head is complete.
+    fn head(&mut self, live: Live<'_>, mut response: Response<()>) -> bool {
         let body_length = body_length(&response, self.to_head);
-        self.machine.declare(body_length);
-        self.responded = true;
         response.extensions_mut().insert(Facts {
             uri: self.uri.clone(),
             local: live.local(),
@@ -282,6 +314,21 @@ impl Active {
             metrics: self.measured.as_ref().map(|at_end| Measured { at_head: measure(live), at_end: at_end.clone() }),
             body_length,
         });
+        if self.challenges.may_answer(response.status()) {
+            self.held_back = Some(response);
+            return true;
+        }
+        self.respond(response)
+    }
+
+    fn respond(&mut self, response: Response<()>) -> bool {
+        #[cfg(feature = "tracing")]
+        {
+            self.span.record("status", response.status().as_u16());
+            tracing::debug!(parent: &self.span, status = response.status().as_u16(), "head received");
+        }
+        self.machine.declare(body_length(&response, self.to_head));
+        self.responded = true;
         if self.machine.is_handler_done() {
             return true;
         }
@@ -290,6 +337,11 @@ impl Active {
     }
 
     fn receive(&mut self, data: &[u8]) -> Result<usize, WriteError> {
+        if let Some(response) = self.held_back.take()
+            && !self.respond(response)
+        {
+            return Ok(0);
+        }
         // After a pause libcurl hands the same bytes out again, perhaps in other pieces.
         let seen = self.seen.min(data.len());
         let mut rest = &data[seen..];
@@ -353,9 +405,12 @@ impl Active {
 impl Callbacks for Transfer {
     fn on_header(&mut self, live: Live<'_>, line: &[u8]) -> bool {
         let Some(active) = &mut self.active else { return false };
+        if line.starts_with(b"HTTP/") && active.held_back.take().is_some() {
+            active.head = HeadParser::default();
+        }
         match active.head.line(line) {
             Ok(None) => true,
-            Ok(Some(response)) => active.guard(|active| active.respond(live, response)).unwrap_or(false),
+            Ok(Some(response)) => active.guard(|active| active.head(live, response)).unwrap_or(false),
             Err(error) => {
                 active.failure.get_or_insert(error);
                 false
