@@ -45,6 +45,9 @@ pub enum ErrorKind {
     NotAllowed,
     /// The server broke the protocol.
     ProtocolViolation,
+    /// The proxy answered that it does not do its work: it wants other credentials, forbids the target or cannot reach
+    /// it.
+    ProxyRefused,
     /// The request's body failed while it was read, or was shorter or longer than declared.
     RequestBody,
     /// A redirect needs the request's body again, and the body can be read only once.
@@ -81,6 +84,7 @@ impl ErrorKind {
             Self::NameResolution => "name resolution failed",
             Self::NotAllowed => "the redirect is not allowed",
             Self::ProtocolViolation => "the server violated the protocol",
+            Self::ProxyRefused => "the proxy refused",
             Self::RequestBody => "the request body failed",
             Self::RequestBodyNotRewindable => "the request body cannot be sent again",
             Self::ResponseBodyTruncated => "the response body ended too early",
@@ -110,6 +114,7 @@ impl ErrorKind {
             Self::NameResolution => "name_resolution",
             Self::NotAllowed => "not_allowed",
             Self::ProtocolViolation => "protocol_violation",
+            Self::ProxyRefused => "proxy_refused",
             Self::RequestBody => "request_body",
             Self::RequestBodyNotRewindable => "request_body_not_rewindable",
             Self::ResponseBodyTruncated => "response_body_truncated",

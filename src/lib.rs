@@ -45,6 +45,8 @@
 //! | `static-curl` | yes | builds the libcurl of curl-sys instead of looking for one on the system |
 //! | `http2` | yes | HTTP/2 |
 //! | `rustls` | yes | TLS by rustls, with the platform's certificates |
+//! | `openssl` | no | TLS by OpenSSL; where `rustls` is on as well, rustls is used |
+//! | `bundled-roots` | no | Mozilla's certificate authorities, to be used instead of the platform's |
 //! | `gzip`, `brotli`, `zstd` | yes | automatic decompression of these codings (`gzip` includes deflate) |
 //! | `json` | yes | `json()` on responses |
 //! | `text-decoding` | yes | charsets other than UTF-8 |

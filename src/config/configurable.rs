@@ -1,13 +1,16 @@
 //! The trait through which settings are set. One method a setting: its meaning, default, unit and source stand here.
 
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderValue;
 use http::header::HeaderName;
 
 use super::{
-    Auth, CaCertificates, EgressPolicy, LowSpeed, Progress, ProgressFn, RedirectPolicy, RequestConfig, RetryPolicy,
-    VersionNegotiation,
+    Auth, AwsSigV4, CaCertificates, ConnectTo, Credentials, DnsCache, EgressPolicy, IpVersion, LowSpeed, NetRc,
+    NetworkInterface, Progress, ProgressFn, Proxy, RECEIVE_BUFFERS, RedirectPolicy, RequestConfig, ResolveMap,
+    RetryPolicy, Roots, TlsConfig, UPLOAD_BUFFERS, UnixSocket, VersionNegotiation,
 };
 
 mod sealed {
@@ -294,20 +297,248 @@ pub trait Configurable: Sealed + Sized {
         self.with_config(|config| config.metrics = Some(measure))
     }
 
-    /// The certificate authorities to trust *instead of* the platform's.
+    /// How servers are verified, and what they are offered: see [`TlsConfig`]. What it leaves unset stays as it was.
+    #[must_use]
+    fn tls(self, tls: TlsConfig) -> Self {
+        self.with_config(|config| config.tls = tls.merged_over(&config.tls))
+    }
+
+    /// The same for proxies of the scheme `https`. They are verified as strictly, and share no setting with
+    /// [`tls`](Self::tls).
+    ///
+    /// (`CURLOPT_PROXY_SSL_VERIFYPEER` and the other options of that kind)
+    #[must_use]
+    fn proxy_tls(self, tls: TlsConfig) -> Self {
+        self.with_config(|config| config.proxy_tls = tls.merged_over(&config.proxy_tls))
+    }
+
+    /// The certificate authorities to trust *instead of* the platform's. Short for [`TlsConfig::roots`].
     ///
     /// (`CURLOPT_CAINFO`, `CURLOPT_CAINFO_BLOB`)
     #[must_use]
     fn ca_certificates(self, certificates: CaCertificates) -> Self {
-        self.with_config(|config| config.ca_certificates = Some(certificates))
+        self.tls(TlsConfig::new().roots(Roots::only(certificates)))
     }
 
     /// Accepts any certificate for any name. Whoever sits on the way can then read and change everything. Default: no.
+    /// Short for [`TlsConfig::danger_accept_invalid_certs`].
     ///
     /// (`CURLOPT_SSL_VERIFYPEER`, `CURLOPT_SSL_VERIFYHOST`)
     #[must_use]
     fn danger_accept_invalid_certs(self, accept: bool) -> Self {
-        self.with_config(|config| config.accept_invalid_certs = Some(accept))
+        self.tls(TlsConfig::new().danger_accept_invalid_certs(accept))
+    }
+
+    /// The proxies to use, or `None` to use none. Default: those of the environment, see
+    /// [`proxy_from_env`](Self::proxy_from_env).
+    ///
+    /// An error of the proxy itself is [`ErrorKind::ProxyRefused`](crate::ErrorKind::ProxyRefused), and what fails on
+    /// the way to it names it. A response of an HTTP proxy to an `http` request, such as 407, is a response.
+    ///
+    /// (`CURLOPT_PROXY`)
+    #[must_use]
+    fn proxy(self, proxy: impl Into<Option<Proxy>>) -> Self {
+        let proxy = proxy.into();
+        self.with_config(|config| {
+            if let Some(detail) = proxy.as_ref().and_then(Proxy::invalid) {
+                config.set_invalid(detail.to_owned());
+            }
+            config.proxy = Some(proxy);
+        })
+    }
+
+    /// Whether the environment says which [`proxy`](Self::proxy) to use, where none is set here. Default: yes.
+    ///
+    /// The variables are `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, in small letters or, except for the
+    /// first, in capitals. They are read with the first request of the program.
+    #[must_use]
+    fn proxy_from_env(self, obey: bool) -> Self {
+        self.with_config(|config| config.proxy_from_env = Some(obey))
+    }
+
+    /// Authenticates by the server's challenge (Digest authentication, RFC 7616): the password itself is not sent. As
+    /// for [`basic_auth`](Self::basic_auth), it stays with the origin, and a request's own `Authorization` header wins.
+    ///
+    /// The response that challenges is not seen, unless it is the last one. A body in memory is sent again with the
+    /// answer; of a streamed one nothing is sent before.
+    ///
+    /// (`CURLOPT_HTTPAUTH`, `CURLOPT_USERNAME`, `CURLOPT_PASSWORD`)
+    #[must_use]
+    fn digest_auth(self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        let credentials = Credentials::new(user, password);
+        self.with_config(|config| match credentials {
+            Ok(credentials) => config.auth = Some(Some(Auth::Digest(credentials))),
+            Err(detail) => config.set_invalid(detail),
+        })
+    }
+
+    /// Signs every request in the way of AWS, version 4. As for [`basic_auth`](Self::basic_auth), it stays with the
+    /// origin, and a request's own `Authorization` header wins.
+    ///
+    /// The body is part of what is signed. One that is streamed can be sent to `s3` only, or with the digest in a header
+    /// `x-amz-content-sha256`.
+    ///
+    /// (`CURLOPT_AWS_SIGV4`)
+    #[must_use]
+    fn aws_sigv4(self, sign: AwsSigV4) -> Self {
+        self.with_config(|config| match sign.check() {
+            Ok(()) => config.auth = Some(Some(Auth::AwsSigV4(sign))),
+            Err(detail) => config.set_invalid(detail),
+        })
+    }
+
+    /// Looks user and password for the host up in a file, for Basic authentication, unless the request has credentials.
+    /// Default: `None`, no file is read.
+    ///
+    /// (`CURLOPT_NETRC`, `CURLOPT_NETRC_FILE`)
+    #[must_use]
+    fn netrc(self, file: impl Into<Option<NetRc>>) -> Self {
+        self.with_config(|config| config.netrc = Some(file.into()))
+    }
+
+    /// Addresses for names, instead of those of DNS. Default: none. A request's map replaces its client's.
+    ///
+    /// (`CURLOPT_RESOLVE`)
+    #[must_use]
+    fn resolve(self, map: ResolveMap) -> Self {
+        self.with_config(|config| config.names.resolve = Some(map))
+    }
+
+    /// Other hosts to connect to. Default: none. A request's list replaces its client's. With an HTTP proxy it means a
+    /// tunnel.
+    ///
+    /// (`CURLOPT_CONNECT_TO`)
+    #[must_use]
+    fn connect_to(self, to: ConnectTo) -> Self {
+        self.with_config(|config| config.names.connect_to = Some(to))
+    }
+
+    /// How long a resolved name is remembered: a duration, in whole seconds, or a [`DnsCache`]. Default: 60 seconds.
+    ///
+    /// (`CURLOPT_DNS_CACHE_TIMEOUT`)
+    #[must_use]
+    fn dns_cache_timeout(self, time: impl Into<DnsCache>) -> Self {
+        self.with_config(|config| config.names.cache = Some(time.into()))
+    }
+
+    /// The DNS servers to ask, as `host:port` with commas between. Default: those of the system.
+    ///
+    /// Only a libcurl with c-ares can do it; with the one that this crate brings along it is an error.
+    ///
+    /// (`CURLOPT_DNS_SERVERS`)
+    #[must_use]
+    fn dns_servers<'a>(self, servers: impl Into<Option<&'a str>>) -> Self {
+        let servers = servers.into().map(Into::into);
+        self.with_config(|config| config.names.servers = Some(servers))
+    }
+
+    /// The `https` URL of a server that is asked for addresses (DNS over HTTPS, RFC 8484). Default: the system resolves.
+    ///
+    /// That server is verified with the authorities that [`tls`](Self::tls) trusts, whatever else is accepted there. Its
+    /// own name is resolved by the system, and it is asked directly, not through a [`proxy`](Self::proxy).
+    ///
+    /// (`CURLOPT_DOH_URL`)
+    #[must_use]
+    fn dns_over_https<'a>(self, url: impl Into<Option<&'a str>>) -> Self {
+        let url = url.into();
+        self.with_config(|config| {
+            if url.is_some_and(|url| !url::Url::parse(url).is_ok_and(|url| url.scheme() == "https")) {
+                config.set_invalid("DNS over HTTPS needs an https URL".into());
+            }
+            config.names.over_https = Some(url.map(Into::into));
+        })
+    }
+
+    /// Which addresses of a host are used. Default: [`IpVersion::Any`].
+    ///
+    /// (`CURLOPT_IPRESOLVE`)
+    #[must_use]
+    fn ip_version(self, version: IpVersion) -> Self {
+        self.with_config(|config| config.names.ip_version = Some(version))
+    }
+
+    /// The head start of the first address family over the other (RFC 8305), in whole milliseconds. Default: 200 ms.
+    ///
+    /// (`CURLOPT_HAPPY_EYEBALLS_TIMEOUT_MS`)
+    #[must_use]
+    fn happy_eyeballs_timeout(self, time: Duration) -> Self {
+        self.with_config(|config| config.names.happy_eyeballs = Some(time))
+    }
+
+    /// The side of this machine that connections leave from. Default: the system chooses.
+    ///
+    /// (`CURLOPT_INTERFACE`)
+    #[must_use]
+    fn interface(self, interface: impl Into<Option<NetworkInterface>>) -> Self {
+        self.with_config(|config| config.sockets.interface = Some(interface.into()))
+    }
+
+    /// The ports of this side that connections may have. Default: the system chooses.
+    ///
+    /// (`CURLOPT_LOCALPORT`, `CURLOPT_LOCALPORTRANGE`)
+    #[must_use]
+    fn local_port_range(self, ports: impl Into<Option<RangeInclusive<u16>>>) -> Self {
+        let ports = ports.into().map(|ports| (*ports.start(), *ports.end()));
+        self.with_config(|config| {
+            if ports.is_some_and(|(first, last)| first == 0 || last < first) {
+                config.set_invalid("a range of local ports begins with 1 or more and is not empty".into());
+            }
+            config.sockets.local_ports = Some(ports);
+        })
+    }
+
+    /// Connects to the socket at that path, whatever the host of the URL, redirects included, and without a proxy.
+    /// Default: `None`, TCP.
+    ///
+    /// (`CURLOPT_UNIX_SOCKET_PATH`)
+    #[must_use]
+    fn unix_socket(self, path: impl Into<Option<PathBuf>>) -> Self {
+        let socket = path.into().map(UnixSocket::path);
+        self.with_config(|config| config.sockets.unix = Some(socket))
+    }
+
+    /// The same with a socket of Linux's abstract name space.
+    ///
+    /// (`CURLOPT_ABSTRACT_UNIX_SOCKET`)
+    #[must_use]
+    fn abstract_unix_socket(self, name: impl AsRef<str>) -> Self {
+        let socket = UnixSocket::Abstract(name.as_ref().into());
+        self.with_config(|config| config.sockets.unix = Some(Some(socket)))
+    }
+
+    /// Sends data with the first packet of a connection (RFC 7413). Default: no.
+    ///
+    /// (`CURLOPT_TCP_FASTOPEN`)
+    #[must_use]
+    fn tcp_fast_open(self, fast: bool) -> Self {
+        self.with_config(|config| config.sockets.fast_open = Some(fast))
+    }
+
+    /// The most bytes read from a connection at once, 1 KiB to 10 MiB. Default: 64 KiB.
+    ///
+    /// (`CURLOPT_BUFFERSIZE`)
+    #[must_use]
+    fn receive_buffer_size(self, bytes: usize) -> Self {
+        self.with_config(|config| {
+            if !RECEIVE_BUFFERS.contains(&bytes) {
+                config.set_invalid("the receive buffer has 1 KiB to 10 MiB".into());
+            }
+            config.sockets.receive_buffer = Some(bytes);
+        })
+    }
+
+    /// The most bytes of a request's body handed to a connection at once, 16 KiB to 2 MiB. Default: 64 KiB for bodies in
+    /// memory up to that size, 512 KiB for others.
+    ///
+    /// (`CURLOPT_UPLOAD_BUFFERSIZE`)
+    #[must_use]
+    fn upload_buffer_size(self, bytes: usize) -> Self {
+        self.with_config(|config| {
+            if !UPLOAD_BUFFERS.contains(&bytes) {
+                config.set_invalid("the upload buffer has 16 KiB to 2 MiB".into());
+            }
+            config.sockets.upload_buffer = Some(bytes);
+        })
     }
 }
 

@@ -15,24 +15,34 @@ use crate::error::{Error, ErrorKind};
 mod auth;
 mod configurable;
 mod egress;
+mod names;
 mod progress;
+mod proxy;
 mod redirect;
 mod retry;
+mod sockets;
 mod tls;
 mod version;
 
-pub(crate) use auth::Auth;
+pub(crate) use auth::{Auth, Credentials};
+pub use auth::{AwsSigV4, NetRc};
 pub use configurable::Configurable;
 pub(crate) use configurable::Sealed;
 pub use egress::EgressPolicy;
 pub(crate) use egress::{Egress, Peer};
+pub(crate) use names::{Bracketed, Names, Resolved, is_host};
+pub use names::{ConnectTo, DnsCache, IpVersion, ResolveMap};
 pub use progress::Progress;
 pub(crate) use progress::ProgressFn;
+pub use proxy::Proxy;
+pub(crate) use proxy::{ProxyKind, ProxyServer};
 pub use redirect::{CustomPolicy, RedirectAction, RedirectHop, RedirectPolicy};
 pub(crate) use retry::{Outcome, Repeatable};
 pub use retry::{RetryBudget, RetryPolicy};
-pub use tls::CaCertificates;
-pub(crate) use tls::Source as CaSource;
+pub use sockets::NetworkInterface;
+pub(crate) use sockets::{RECEIVE_BUFFERS, Sockets, UPLOAD_BUFFERS, UnixSocket};
+pub use tls::{CaCertificates, ClientCertificate, Roots, TlsConfig, TlsVersion};
+pub(crate) use tls::{Identity, IdentityForm, Source as CaSource, Trusted};
 pub(crate) use version::Version;
 pub use version::VersionNegotiation;
 
@@ -71,6 +81,7 @@ macro_rules! settings {
         }
     };
 }
+pub(crate) use settings;
 
 settings! {
     /// Settings of one request, or the defaults of a client's requests. Each is unset until it is set.
@@ -103,11 +114,16 @@ settings! {
         url_credentials: bool,
         user_agent: HeaderValue,
         metrics: bool,
-        ca_certificates: CaCertificates,
-        accept_invalid_certs: bool,
+        proxy: Option<Proxy>,
+        proxy_from_env: bool,
+        netrc: Option<NetRc>,
         /// The first setting that cannot be used; reported when the configuration is.
         invalid: Error,
         .. egress: Egress,
+        .. tls: TlsConfig,
+        .. proxy_tls: TlsConfig,
+        .. names: Names,
+        .. sockets: Sockets,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::config::ProxyServer;
 use crate::error::{Error, ErrorKind, TimeoutPhase};
 use crate::ffi::options::{Info, Live};
 
@@ -21,22 +22,47 @@ impl fmt::Display for CurlError {
 
 impl std::error::Error for CurlError {}
 
-/// Explains why a transfer ended. `responded` tells whether the head of the response was complete.
-pub(super) fn explain(error: &curl::Error, live: Live<'_>, os_error: Option<i32>, responded: bool) -> Error {
+/// Explains why a transfer ended. `responded` tells whether the head of the response was complete, `proxy` what it went
+/// through.
+pub(super) fn explain(
+    error: &curl::Error,
+    live: Live<'_>,
+    os_error: Option<i32>,
+    responded: bool,
+    proxy: Option<&ProxyServer>,
+) -> Error {
     let said = error.extra_description().unwrap_or_else(|| error.description()).to_owned();
     let kind = kind(error, &said, responded);
     let mut result = match kind {
         ErrorKind::Timeout => Error::timeout(timeout_phase(&said, live, responded)),
         kind => Error::new(kind),
     };
+    let mut detail = None;
     if matches!(kind, ErrorKind::ConnectionFailed | ErrorKind::Io) {
         if let Some(number) = os_error.filter(|number| *number != 0) {
-            result = result.with_detail(os_detail(number));
+            detail = Some(os_detail(number));
         } else if error.is_got_nothing() {
-            result = result.with_detail("the connection was closed before a response");
+            detail = Some("the connection was closed before a response".to_owned());
         }
     }
+    if let Some(proxy) = proxy.filter(|_| !responded) {
+        // Which of the two a certificate or a delay belongs to, libcurl does not tell.
+        let part =
+            if matches!(kind, ErrorKind::ConnectionFailed | ErrorKind::ProxyRefused) { "the" } else { "by way of the" };
+        let why = detail.or_else(|| refusal(kind, &said)).map_or_else(String::new, |detail| format!(": {detail}"));
+        detail = Some(format!("{part} proxy {proxy}{why}"));
+    }
+    if let Some(detail) = detail {
+        result = result.with_detail(detail);
+    }
     result.with_source(CurlError { code: error.code(), text: said })
+}
+
+/// `"status 407"`, where a proxy gave one.
+fn refusal(kind: ErrorKind, said: &str) -> Option<String> {
+    let (_, status) = said.rsplit_once("response ").filter(|_| kind == ErrorKind::ProxyRefused)?;
+    let digits: String = status.chars().take_while(char::is_ascii_digit).collect();
+    (!digits.is_empty()).then(|| format!("status {digits}"))
 }
 
 /// `"connection refused"`, without the number that `io::Error` appends.
@@ -47,6 +73,10 @@ fn os_detail(number: i32) -> String {
 }
 
 fn kind(error: &curl::Error, said: &str, responded: bool) -> ErrorKind {
+    // libcurl has no code of its own for this one.
+    if said.contains("CONNECT tunnel failed") {
+        return ErrorKind::ProxyRefused;
+    }
     match error.code() {
         curl_sys::CURLE_URL_MALFORMAT => ErrorKind::InvalidRequest,
         curl_sys::CURLE_UNSUPPORTED_PROTOCOL if said.contains("HTTP/0.9") || said.contains("in response") => {
@@ -54,7 +84,9 @@ fn kind(error: &curl::Error, said: &str, responded: bool) -> ErrorKind {
         }
         curl_sys::CURLE_UNSUPPORTED_PROTOCOL => ErrorKind::InvalidRequest,
         curl_sys::CURLE_COULDNT_RESOLVE_HOST | curl_sys::CURLE_COULDNT_RESOLVE_PROXY => ErrorKind::NameResolution,
-        curl_sys::CURLE_COULDNT_CONNECT | curl_sys::CURLE_INTERFACE_FAILED | 97 => ErrorKind::ConnectionFailed,
+        curl_sys::CURLE_COULDNT_CONNECT | curl_sys::CURLE_INTERFACE_FAILED => ErrorKind::ConnectionFailed,
+        // The handshake with a SOCKS proxy.
+        97 => ErrorKind::ProxyRefused,
         curl_sys::CURLE_PARTIAL_FILE => ErrorKind::ResponseBodyTruncated,
         // A body that lacks its end, chunked or by the connection's close in the middle of a chunk.
         curl_sys::CURLE_RECV_ERROR if responded && is_truncation(said) => ErrorKind::ResponseBodyTruncated,

@@ -6,6 +6,7 @@
 //!
 //! - [`prepare`]: a request becomes an easy handle that is ready to go.
 //! - [`options`]: the configuration applied.
+//! - [`secure`]: TLS settings applied. [`route`]: proxies and addresses chosen and applied.
 //! - [`head`]: header lines become a response head.
 //! - [`transfer`]: libcurl's callbacks.
 //! - [`watch`]: time limits that libcurl has not.
@@ -21,6 +22,8 @@ mod head;
 mod options;
 pub(crate) mod pool;
 pub(crate) mod prepare;
+mod route;
+mod secure;
 pub(crate) mod transfer;
 pub(crate) mod watch;
 

@@ -1,14 +1,14 @@
 //! The configuration applied to an easy handle. Every setting is named here; what concerns one request is in `prepare`.
 
+use std::path::Path;
 use std::time::Duration;
 
-use curl::easy::SslOpt;
-
-use super::Easy;
-
-use crate::config::{CONNECT_TIMEOUT, CaSource, RequestConfig, Version};
+use super::{Easy, route, secure};
+use crate::config::{
+    Auth, CONNECT_TIMEOUT, DnsCache, IpVersion, Names, NetRc, RequestConfig, Sockets, UnixSocket, Version,
+};
 use crate::error::{Error, ErrorKind};
-use crate::ffi::options::{self, LongOption, OffsetOption};
+use crate::ffi::options::{self, LongOption, OffsetOption, TextOption};
 use crate::ffi::sockets;
 
 /// The most that libcurl reads from a socket at once. With an agent 64 KiB did best: libcurl reads up to ten times a
@@ -31,8 +31,15 @@ pub(super) fn configure(easy: &mut Easy, config: &RequestConfig) -> Result<(), E
         version,
         tcp_keepalive,
         tcp_nodelay,
-        ca_certificates,
-        accept_invalid_certs,
+        auth,
+        netrc,
+        tls,
+        proxy_tls,
+        names,
+        sockets,
+        // Chosen for each URL.
+        proxy: _,
+        proxy_from_env: _,
         // Reported by `prepare` before anything is applied.
         invalid: _,
         // Part of the request: its time, its headers.
@@ -41,7 +48,6 @@ pub(super) fn configure(easy: &mut Easy, config: &RequestConfig) -> Result<(), E
         response_timeout: _,
         stall_timeout: _,
         max_response_size: _,
-        auth: _,
         user_agent: _,
         decompress: _,
         url_credentials: _,
@@ -55,13 +61,10 @@ pub(super) fn configure(easy: &mut Easy, config: &RequestConfig) -> Result<(), E
         max_decompression_ratio: _,
         metrics: _,
     } = config;
-    let failed = |error: curl::Error| Error::new(ErrorKind::InvalidConfiguration).with_source(error);
-
     options::set_protocols(easy, c"http,https").map_err(failed)?;
     options::set_long(easy, LongOption::SuppressConnectHeaders, 1).map_err(failed)?;
     options::set_long(easy, LongOption::DisallowUsernameInUrl, 1).map_err(failed)?;
     sockets::report_closed(easy).map_err(failed)?;
-    easy.buffer_size(RECEIVE_BUFFER).map_err(failed)?;
 
     let limit = connect_timeout.unwrap_or(Some(CONNECT_TIMEOUT));
     easy.connect_timeout(limit.map_or(FOREVER, at_least_a_millisecond)).map_err(failed)?;
@@ -101,17 +104,134 @@ pub(super) fn configure(easy: &mut Easy, config: &RequestConfig) -> Result<(), E
         easy.tcp_keepidle(interval).map_err(failed)?;
         easy.tcp_keepintvl(interval).map_err(failed)?;
     }
-    match ca_certificates.as_ref().map(|certificates| &certificates.0) {
-        Some(CaSource::File(path)) => easy.cainfo(path).map_err(failed)?,
-        Some(CaSource::Pem(bytes)) => easy.ssl_cainfo_blob(bytes).map_err(failed)?,
-        None if cfg!(feature = "rustls") => easy.ssl_options(SslOpt::new().native_ca(true)).map_err(failed)?,
+    secure::servers(easy, tls)?;
+    secure::proxies(easy, proxy_tls)?;
+    configure_names(easy, names)?;
+    configure_sockets(easy, sockets)?;
+    configure_auth(easy, auth.as_ref().and_then(Option::as_ref)).map_err(failed)?;
+    match netrc.as_ref().and_then(Option::as_ref) {
+        Some(NetRc::Default) => options::set_long(easy, LongOption::NetRc, 1).map_err(failed)?,
+        Some(NetRc::File(path)) => {
+            options::set_long(easy, LongOption::NetRc, 1).map_err(failed)?;
+            options::set_text(easy, TextOption::NetRcFile, Some(utf8(path)?)).map_err(failed)?;
+        }
         None => {}
     }
-    if accept_invalid_certs.unwrap_or(false) {
-        easy.ssl_verify_peer(false).map_err(failed)?;
-        easy.ssl_verify_host(false).map_err(failed)?;
+    Ok(())
+}
+
+/// What libcurl makes credentials of by itself; a header that is known beforehand is part of the request.
+fn configure_auth(easy: &mut Easy, auth: Option<&Auth>) -> Result<(), curl::Error> {
+    const DIGEST: libc::c_long = 2;
+    let credentials = match auth {
+        Some(Auth::Digest(credentials)) => {
+            options::set_long(easy, LongOption::HttpAuth, DIGEST)?;
+            credentials
+        }
+        Some(Auth::AwsSigV4(sign)) => {
+            let scope = format!("aws:amz:{}:{}", sign.region, sign.service);
+            options::set_text(easy, TextOption::AwsSigV4, Some(&scope))?;
+            // Bad credentials were reported as an invalid setting.
+            let Ok(credentials) = &sign.credentials else { return Ok(()) };
+            credentials
+        }
+        Some(Auth::Header(_)) | None => return Ok(()),
+    };
+    options::set_text(easy, TextOption::UserName, Some(&credentials.user))?;
+    options::set_text(easy, TextOption::Password, Some(&credentials.password))
+}
+
+fn configure_names(easy: &mut Easy, names: &Names) -> Result<(), Error> {
+    let Names {
+        cache,
+        servers,
+        over_https,
+        ip_version,
+        happy_eyeballs,
+        // Part of the way to the target.
+        resolve: _,
+        connect_to: _,
+    } = names;
+    route::check(names)?;
+    if let Some(cache) = cache {
+        let seconds = match cache {
+            DnsCache::For(time) => {
+                libc::c_long::try_from(time.as_secs()).unwrap_or(libc::c_long::MAX).min(i32::MAX.into())
+            }
+            DnsCache::Never => 0,
+            DnsCache::Forever => -1,
+        };
+        options::set_long(easy, LongOption::DnsCacheTimeout, seconds).map_err(failed)?;
+    }
+    if let Some(servers) = servers.as_ref().and_then(Option::as_ref) {
+        options::set_text(easy, TextOption::DnsServers, Some(servers))
+            .map_err(|error| lacking("DNS servers of your choice, which need c-ares").with_source(error))?;
+    }
+    if let Some(url) = over_https.as_ref().and_then(Option::as_ref) {
+        options::set_text(easy, TextOption::DohUrl, Some(url))
+            .map_err(|error| lacking("DNS over HTTPS").with_source(error))?;
+    }
+    let version = match ip_version.unwrap_or_default() {
+        IpVersion::Any => 0,
+        IpVersion::V4 => 1,
+        IpVersion::V6 => 2,
+    };
+    options::set_long(easy, LongOption::IpResolve, version).map_err(failed)?;
+    if let Some(time) = happy_eyeballs {
+        let milliseconds = libc::c_long::try_from(time.as_millis()).unwrap_or(libc::c_long::MAX).min(i32::MAX.into());
+        options::set_long(easy, LongOption::HappyEyeballsTimeoutMs, milliseconds).map_err(failed)?;
     }
     Ok(())
+}
+
+fn configure_sockets(easy: &mut Easy, sockets: &Sockets) -> Result<(), Error> {
+    let Sockets {
+        interface,
+        local_ports,
+        unix,
+        fast_open,
+        receive_buffer,
+        // Depends on the body.
+        upload_buffer: _,
+    } = sockets;
+    easy.buffer_size(receive_buffer.unwrap_or(RECEIVE_BUFFER)).map_err(failed)?;
+    if let Some(interface) = interface.as_ref().and_then(Option::as_ref) {
+        options::set_text(easy, TextOption::Interface, Some(&interface.0)).map_err(failed)?;
+    }
+    if let Some((first, last)) = local_ports.flatten() {
+        options::set_long(easy, LongOption::LocalPort, first.into()).map_err(failed)?;
+        // libcurl counts the ports that it may try.
+        options::set_long(easy, LongOption::LocalPortRange, libc::c_long::from(last - first) + 1).map_err(failed)?;
+    }
+    match unix.as_ref().and_then(Option::as_ref) {
+        Some(UnixSocket::Path(path)) => {
+            options::set_text(easy, TextOption::UnixSocketPath, Some(utf8(path)?))
+                .map_err(|error| lacking("sockets of the file system").with_source(error))?;
+        }
+        Some(UnixSocket::Abstract(name)) => {
+            options::set_text(easy, TextOption::AbstractUnixSocket, Some(name))
+                .map_err(|error| lacking("sockets of the abstract name space").with_source(error))?;
+        }
+        None => {}
+    }
+    if fast_open.unwrap_or(false) {
+        options::set_long(easy, LongOption::TcpFastOpen, 1)
+            .map_err(|error| lacking("TCP Fast Open").with_source(error))?;
+    }
+    Ok(())
+}
+
+fn failed(error: curl::Error) -> Error {
+    Error::new(ErrorKind::InvalidConfiguration).with_source(error)
+}
+
+fn lacking(what: &str) -> Error {
+    Error::new(ErrorKind::InvalidConfiguration)
+        .with_detail(format!("the linked libcurl {} has no {what}", curl::Version::get().version()))
+}
+
+fn utf8(path: &Path) -> Result<&str, Error> {
+    path.to_str().ok_or_else(|| Error::new(ErrorKind::InvalidConfiguration).with_detail("a path is not UTF-8"))
 }
 
 /// libcurl holds this time in 16 bits of seconds.
@@ -140,10 +260,5 @@ fn curl_version(version: Version) -> Result<libc::c_long, Error> {
         Version::Http2PriorKnowledge => (5, curl::Version::get().feature_http2(), "HTTP/2"),
         Version::Http3 => (30, curl::Version::get().feature_http3(), "HTTP/3"),
     };
-    if available {
-        Ok(number)
-    } else {
-        Err(Error::new(ErrorKind::InvalidConfiguration)
-            .with_detail(format!("the linked libcurl {} has no {name}", curl::Version::get().version())))
-    }
+    if available { Ok(number) } else { Err(lacking(name)) }
 }

@@ -10,18 +10,18 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderName, HeaderValue,
-    RANGE, TRANSFER_ENCODING, USER_AGENT,
+    PROXY_AUTHORIZATION, RANGE, TRANSFER_ENCODING, USER_AGENT,
 };
 use http::uri::Scheme;
 use http::{HeaderMap, Method, Request, Uri};
 
 use super::options::{at_least_a_millisecond, configure};
-use super::transfer::Start;
-use super::{Easy, pool::Pool};
+use super::transfer::{Challenges, Start};
+use super::{Easy, pool::Pool, route, secure};
 use crate::body::ACCEPTED_CODINGS;
-use crate::config::{RequestConfig, Version};
+use crate::config::{Auth, ProxyKind, ProxyServer, RequestConfig, Version};
 use crate::error::{Error, ErrorKind, shown};
-use crate::ffi::held::{self, HeaderList};
+use crate::ffi::held::{self, HeaderList, ListOption};
 use crate::ffi::options;
 use crate::handler::{Control, Handler};
 
@@ -70,10 +70,13 @@ impl Prepare {
             self.upload = upload_of_handler(first.writes(), &self.request);
         }
         let mut easy = pool.take();
-        if let Err(error) = self.set_up(&mut easy) {
-            pool.give(easy);
-            return Err((error.with_url(self.request.uri()), self.handler));
-        }
+        let challenges = match self.set_up(&mut easy) {
+            Ok(challenges) => challenges,
+            Err(error) => {
+                pool.give(easy);
+                return Err((error.with_url(self.request.uri()), self.handler));
+            }
+        };
         easy.get_mut().transfer.start(Start {
             handler: self.handler,
             control: self.control,
@@ -82,31 +85,55 @@ impl Prepare {
             uri: shown(std::mem::take(self.request.uri_mut())),
             config: &self.config,
             limit: self.time_left.or(self.config.timeout.flatten()),
+            challenges,
         });
         Ok(easy)
     }
 
-    fn set_up(&mut self, easy: &mut Easy) -> Result<(), Error> {
+    /// Returns which challenges libcurl answers itself.
+    fn set_up(&mut self, easy: &mut Easy) -> Result<Challenges, Error> {
         if let Some(error) = &self.config.invalid {
             return Err(error.clone());
         }
         let target = Target::of(self.request.uri(), self.config.url_credentials.unwrap_or(false))?;
         self.config.egress.check_url(self.request.uri())?;
         self.check_headers()?;
+        self.settle_auth(&target)?;
+        let proxy = route::choose(&self.config, self.request.uri())?;
+        if self.request.uri().scheme() == Some(&Scheme::HTTPS) {
+            secure::check_key_log(&self.config.tls)?;
+        }
+        if proxy.as_ref().is_some_and(|proxy| proxy.kind == ProxyKind::Https) {
+            secure::check_key_log(&self.config.proxy_tls)?;
+        }
+        let challenges = Challenges {
+            of_target: matches!(self.config.auth, Some(Some(Auth::Digest(_)))),
+            of_proxy: proxy.as_ref().is_some_and(|proxy| proxy.digest),
+            before_body: !matches!(self.upload, Upload::None | Upload::AskHandler),
+        };
 
         // The settings that a handle had before are kept when they are the very same ones.
         let same = easy.get_ref().transfer.applied.as_ref().is_some_and(|applied| Arc::ptr_eq(applied, &self.config));
-        if !same {
+        let same_way = easy.get_ref().transfer.proxy == proxy;
+        // A handle remembers the challenges that it was given, also for hosts that did not give them.
+        let fresh = !same || challenges.any();
+        if fresh {
             easy.get_mut().transfer.applied = None;
             easy.reset();
             configure(easy, &self.config)?;
+        }
+        if fresh || !same_way {
+            easy.get_mut().transfer.applied = None;
+            route::set(easy, &self.config, proxy.as_deref())?;
+            easy.get_mut().transfer.proxy = proxy;
             easy.get_mut().transfer.applied = Some(self.config.clone());
         }
         self.apply(easy, &target).map_err(|error| {
             // A handle of which it is unknown what was set is configured anew the next time.
             easy.get_mut().transfer.applied = None;
             Error::invalid_request("libcurl does not accept it").with_source(error)
-        })
+        })?;
+        Ok(challenges)
     }
 
     /// Sets everything that belongs to this one request. Nothing is left from the request before.
@@ -129,13 +156,14 @@ impl Prepare {
             }
             Upload::Bytes(bytes) => {
                 easy.post(true)?;
-                easy.upload_buffer_size(if bytes.len() > LARGE_UPLOAD { UPLOAD_BUFFER } else { LARGE_UPLOAD })?;
+                let usual = if bytes.len() > LARGE_UPLOAD { UPLOAD_BUFFER } else { LARGE_UPLOAD };
+                easy.upload_buffer_size(self.config.sockets.upload_buffer.unwrap_or(usual))?;
                 held::set_post_fields(easy, bytes.clone())?;
                 Method::POST
             }
             Upload::Handler { length } => {
                 easy.upload(true)?;
-                easy.upload_buffer_size(UPLOAD_BUFFER)?;
+                easy.upload_buffer_size(self.config.sockets.upload_buffer.unwrap_or(UPLOAD_BUFFER))?;
                 options::set_upload_size(easy, *length)?;
                 Method::PUT
             }
@@ -143,14 +171,47 @@ impl Prepare {
         let custom = (*method != usual).then(|| CString::new(method.as_str())).transpose()?;
         options::set_method(easy, custom.as_deref())?;
 
-        held::set_headers(easy, |list, _| self.write_headers(list, target))
+        let proxy = easy.get_ref().transfer.proxy.clone();
+        route::set_addresses(easy, &self.config.names, proxy.as_deref())?;
+        held::set_list(easy, ListOption::ProxyHeaders, |list| self.write_proxy_headers(list, proxy.as_deref()))?;
+        held::set_list(easy, ListOption::Headers, |list| self.write_headers(list, target))
+    }
+
+    /// What is meant for the proxy goes there, and nowhere else (RFC 9110 11.7.2).
+    fn write_proxy_headers(&self, list: &mut HeaderList, proxy: Option<&ProxyServer>) {
+        if proxy.is_some_and(|proxy| proxy.kind.is_http()) {
+            for value in self.request.headers().get_all(PROXY_AUTHORIZATION) {
+                push(list, &PROXY_AUTHORIZATION, value);
+            }
+        }
+    }
+
+    /// Takes away what libcurl would do beside a header that the request has, and refuses what it would do wrongly.
+    fn settle_auth(&mut self, target: &Target) -> Result<(), Error> {
+        let Some(Some(auth)) = &self.config.auth else { return Ok(()) };
+        if matches!(auth, Auth::Header(_)) {
+            return Ok(());
+        }
+        if target.auth.is_some() || self.request.headers().contains_key(AUTHORIZATION) {
+            self.config = Arc::new(RequestConfig { auth: Some(None), ..(*self.config).clone() });
+        } else if let Auth::AwsSigV4(sign) = auth
+            && matches!(self.upload, Upload::Handler { .. })
+            && &*sign.service != "s3"
+            && !self.request.headers().contains_key("x-amz-content-sha256")
+        {
+            return Err(Error::invalid_request(
+                "a streamed body cannot be signed: give its digest in a header `x-amz-content-sha256`, or send it from \
+                 memory",
+            ));
+        }
+        Ok(())
     }
 
     fn write_headers(&self, list: &mut HeaderList, target: &Target) {
         let headers = self.request.headers();
         for (name, value) in headers {
-            // libcurl writes these two itself, from what it was told of the body.
-            if name != CONTENT_LENGTH && name != TRANSFER_ENCODING {
+            // libcurl writes the first two itself, from what it was told of the body; the third is the proxy's.
+            if name != CONTENT_LENGTH && name != TRANSFER_ENCODING && name != PROXY_AUTHORIZATION {
                 push(list, name, value);
             }
         }
@@ -163,9 +224,14 @@ impl Prepare {
         if !headers.contains_key(AUTHORIZATION) {
             if let Some(auth) = &target.auth {
                 push(list, &AUTHORIZATION, auth);
-            } else if let Some(auth) = self.config.auth.as_ref().and_then(Option::as_ref) {
-                push(list, &AUTHORIZATION, &auth.0);
+            } else if let Some(Some(Auth::Header(value))) = &self.config.auth {
+                push(list, &AUTHORIZATION, value);
             }
+        }
+        if let Some(Some(Auth::AwsSigV4(sign))) = &self.config.auth
+            && let Some(token) = &sign.session_token
+        {
+            list.push(&[b"x-amz-security-token: ", token.as_bytes()]);
         }
         if let Some(codings) = codings_to_accept(&self.config, headers) {
             list.push(&[b"accept-encoding: ", codings.as_bytes()]);

@@ -7,13 +7,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use curl::easy::{ReadError, SeekResult, WriteError};
-use http::{Response, Uri};
+use http::{Response, StatusCode, Uri};
 
 use super::head::{HeadParser, body_length};
 use super::prepare::is_plain;
 use super::watch::{Progress, Watch};
 use super::{Easy, failure};
-use crate::config::{self, Peer, ProgressFn, RequestConfig};
+use crate::config::{self, Peer, ProgressFn, ProxyServer, RequestConfig};
 #[cfg(feature = "tracing")]
 use crate::error::without_credentials;
 use crate::error::{Error, ErrorKind, TimeoutPhase};
@@ -28,6 +28,32 @@ pub(crate) struct Transfer {
     active: Option<Box<Active>>,
     /// The settings that the handle has now.
     pub(super) applied: Option<Arc<RequestConfig>>,
+    /// The proxy that the handle goes through now.
+    pub(super) proxy: Option<Arc<ProxyServer>>,
+}
+
+/// Which challenges libcurl answers by itself, with a second request inside the same transfer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Challenges {
+    /// 401
+    pub(super) of_target: bool,
+    /// 407
+    pub(super) of_proxy: bool,
+    /// A first request without the body may be sent, only to hear the challenge. Its success is not the response.
+    pub(super) before_body: bool,
+}
+
+impl Challenges {
+    pub(super) fn any(self) -> bool {
+        self.of_target || self.of_proxy
+    }
+
+    /// Whether another response may follow on one with this status.
+    fn may_answer(self, status: StatusCode) -> bool {
+        (self.of_target && status == StatusCode::UNAUTHORIZED)
+            || (self.of_proxy && status == StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+            || (self.any() && self.before_body && status.is_success())
+    }
 }
 
 struct Active {
@@ -58,6 +84,9 @@ struct Active {
     responded: bool,
     /// libcurl must be told of lanes that go on, outside its callbacks.
     resume: bool,
+    challenges: Challenges,
+    /// A head that is the response's unless libcurl answers it: then another status line comes before any body.
+    held_back: Option<Response<()>>,
     failure: Option<Error>,
 }
 
@@ -82,6 +111,7 @@ pub(super) struct Start<'a> {
     pub(super) config: &'a RequestConfig,
     /// The total time that libcurl was told.
     pub(super) limit: Option<Duration>,
+    pub(super) challenges: Challenges,
 }
 
 /// Progress is told once in so long at most.
@@ -91,7 +121,7 @@ const LATENESS: Duration = Duration::from_millis(50);
 
 impl Transfer {
     pub(super) fn start(&mut self, start: Start<'_>) {
-        let Start { handler, control, first, uri, to_head, config, limit } = start;
+        let Start { handler, control, first, uri, to_head, config, limit, challenges } = start;
         #[cfg(feature = "tracing")]
         let span = tracing::debug_span!("request", url = %without_credentials(&uri), status = tracing::field::Empty);
         let (machine, effect) = Machine::new(first, Instant::now());
@@ -119,6 +149,8 @@ impl Transfer {
             sending_ended: false,
             responded: false,
             resume: false,
+            challenges,
+            held_back: None,
             failure: None,
         }));
     }
@@ -183,7 +215,8 @@ impl Transfer {
 pub(crate) fn finish(easy: &mut Easy, result: Result<(), curl::Error>, os_error: Option<i32>) -> bool {
     let Some(active) = &easy.get_ref().transfer.active else { return false };
     let metrics = active.measured.is_some().then(|| measure(Live::of(easy)));
-    let result = result.map_err(|error| failure::explain(&error, Live::of(easy), os_error, active.responded));
+    let proxy = easy.get_ref().transfer.proxy.as_deref();
+    let result = result.map_err(|error| failure::explain(&error, Live::of(easy), os_error, active.responded, proxy));
     let counts = easy.get_ref().transfer.applied.as_ref().and_then(|config| config.progress.clone()).map(|function| {
         let live = Live::of(easy);
         (function, live.number(Info::SizeDownload), live.number(Info::SizeUpload))
@@ -288,6 +321,11 @@ impl Active {
             self.fail(error);
             return false;
         }
+        if let Some(response) = self.held_back.take()
+            && !self.respond(response)
+        {
+            return false;
+        }
         if !self.responded {
             self.fail(Error::new(ErrorKind::ProtocolViolation).with_detail("the response has no head"));
             return false;
@@ -317,12 +355,8 @@ impl Active {
         }
     }
 
-    fn respond(&mut self, live: Live<'_>, mut response: Response<()>) -> bool {
-        #[cfg(feature = "tracing")]
-        {
-            self.span.record("status", response.status().as_u16());
-            tracing::debug!(parent: &self.span, status = response.status().as_u16(), "head received");
-        }
+    /// A head is complete.
+    fn head(&mut self, live: Live<'_>, mut response: Response<()>) -> bool {
         let body_length = body_length(&response, self.to_head);
         if let (Some(limit), Some(length)) = (self.max_size, body_length)
             && length > limit
@@ -331,8 +365,6 @@ impl Active {
             self.failure.get_or_insert(Error::new(ErrorKind::TooLarge).with_detail(detail));
             return false;
         }
-        self.machine.declare(body_length);
-        self.responded = true;
         response.extensions_mut().insert(Facts {
             uri: self.uri.clone(),
             local: live.local(),
@@ -340,6 +372,21 @@ impl Active {
             metrics: self.measured.as_ref().map(|at_end| Measured { at_head: measure(live), at_end: at_end.clone() }),
             body_length,
         });
+        if self.challenges.may_answer(response.status()) {
+            self.held_back = Some(response);
+            return true;
+        }
+        self.respond(response)
+    }
+
+    fn respond(&mut self, response: Response<()>) -> bool {
+        #[cfg(feature = "tracing")]
+        {
+            self.span.record("status", response.status().as_u16());
+            tracing::debug!(parent: &self.span, status = response.status().as_u16(), "head received");
+        }
+        self.machine.declare(body_length(&response, self.to_head));
+        self.responded = true;
         if self.machine.is_handler_done() {
             return true;
         }
@@ -348,6 +395,11 @@ impl Active {
     }
 
     fn receive(&mut self, data: &[u8]) -> Result<usize, WriteError> {
+        if let Some(response) = self.held_back.take()
+            && !self.respond(response)
+        {
+            return Ok(0);
+        }
         // After a pause libcurl hands the same bytes out again, perhaps in other pieces.
         let seen = self.seen.min(data.len());
         self.received += (data.len() - seen) as u64;
@@ -371,10 +423,10 @@ impl Active {
                         return Ok(0);
                     }
                     if progress == 0 && self.step(Event::NoProgress(Lane::Read)) == Effect::Pause(Lane::Read) {
-                        return self.pause_receiving(data.len() - rest.len());
+                        return self.pause_receiving(data.len(), rest.len());
                     }
                 }
-                Effect::Pause(_) => return self.pause_receiving(data.len() - rest.len()),
+                Effect::Pause(_) => return self.pause_receiving(data.len(), rest.len()),
                 Effect::Discard => return Ok(data.len()),
                 _ => return Ok(0),
             }
@@ -397,8 +449,10 @@ impl Active {
         });
     }
 
-    fn pause_receiving(&mut self, seen: usize) -> Result<usize, WriteError> {
-        self.seen = seen;
+    /// `left` of `length` bytes were not read; they will be handed out again.
+    fn pause_receiving(&mut self, length: usize, left: usize) -> Result<usize, WriteError> {
+        self.seen = length - left;
+        self.received -= left as u64;
         Err(WriteError::Pause)
     }
 
@@ -432,9 +486,12 @@ impl Active {
 impl Callbacks for Transfer {
     fn on_header(&mut self, live: Live<'_>, line: &[u8]) -> bool {
         let Some(active) = &mut self.active else { return false };
+        if line.starts_with(b"HTTP/") && active.held_back.take().is_some() {
+            active.head = HeadParser::default();
+        }
         match active.head.line(line) {
             Ok(None) => true,
-            Ok(Some(response)) => active.guard(|active| active.respond(live, response)).unwrap_or(false),
+            Ok(Some(response)) => active.guard(|active| active.head(live, response)).unwrap_or(false),
             Err(error) => {
                 active.failure.get_or_insert(error);
                 false

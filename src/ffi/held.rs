@@ -10,11 +10,11 @@ use super::options::Live;
 
 /// A transfer and what its easy handle points to.
 ///
-/// libcurl does not copy `CURLOPT_HTTPHEADER` and `CURLOPT_POSTFIELDS`. They live here, in fields that only this file
+/// libcurl does not copy the lists of [`ListOption`] and `CURLOPT_POSTFIELDS`. They live here, in fields that only this file
 /// can reach, inside the handler that the easy handle owns: `Easy2` cleans its handle up before it drops its handler.
 pub(crate) struct Held<T> {
     pub(crate) transfer: T,
-    headers: HeaderList,
+    lists: [HeaderList; 4],
     fields: Bytes,
     /// The easy handle that owns this.
     raw: *mut curl_sys::CURL,
@@ -37,7 +37,7 @@ pub(crate) trait Callbacks {
 
 /// Makes an easy handle around a transfer.
 pub(crate) fn easy<T: Callbacks>(transfer: T) -> Easy2<Held<T>> {
-    let held = Held { transfer, headers: HeaderList::default(), fields: Bytes::new(), raw: ptr::null_mut() };
+    let held = Held { transfer, lists: Default::default(), fields: Bytes::new(), raw: ptr::null_mut() };
     let mut easy = Easy2::new(held);
     easy.get_mut().raw = easy.raw();
     easy
@@ -77,7 +77,31 @@ impl<T: Callbacks> Held<T> {
     }
 }
 
-/// The lines of `CURLOPT_HTTPHEADER`, in one buffer that is used again by the handle's next request.
+/// Options that take a list of lines.
+#[derive(Clone, Copy)]
+pub(crate) enum ListOption {
+    /// `CURLOPT_HTTPHEADER`
+    Headers,
+    /// `CURLOPT_PROXYHEADER`
+    ProxyHeaders,
+    /// `CURLOPT_RESOLVE`
+    Resolve,
+    /// `CURLOPT_CONNECT_TO`
+    ConnectTo,
+}
+
+impl ListOption {
+    fn number(self) -> curl_sys::CURLoption {
+        match self {
+            Self::Headers => curl_sys::CURLOPT_HTTPHEADER,
+            Self::ProxyHeaders => 10_228,
+            Self::Resolve => 10_203,
+            Self::ConnectTo => 10_243,
+        }
+    }
+}
+
+/// The lines of a list for libcurl, in one buffer that is used again by the handle's next request.
 #[derive(Default)]
 pub(crate) struct HeaderList {
     text: Vec<u8>,
@@ -123,17 +147,18 @@ impl HeaderList {
     }
 }
 
-/// Fills the header list of `easy` with `fill` and gives it to libcurl (`CURLOPT_HTTPHEADER`).
-pub(crate) fn set_headers<T>(
+/// Fills a list of `easy` with `fill` and gives it to libcurl. An empty one is none.
+pub(crate) fn set_list<T>(
     easy: &mut Easy2<Held<T>>,
-    fill: impl FnOnce(&mut HeaderList, &T),
+    option: ListOption,
+    fill: impl FnOnce(&mut HeaderList),
 ) -> Result<(), curl::Error> {
-    let held = easy.get_mut();
-    held.headers.clear();
-    fill(&mut held.headers, &held.transfer);
-    let list = held.headers.link();
-    // SAFETY: the list lives in `easy`, unchanged until the next call of this function, which replaces it.
-    let code = unsafe { curl_sys::curl_easy_setopt(easy.raw(), curl_sys::CURLOPT_HTTPHEADER, list) };
+    let list = &mut easy.get_mut().lists[option as usize];
+    list.clear();
+    fill(list);
+    let list = list.link();
+    // SAFETY: the list lives in `easy`, unchanged until the next call for this option, which replaces it.
+    let code = unsafe { curl_sys::curl_easy_setopt(easy.raw(), option.number(), list) };
     super::options::check(code)
 }
 

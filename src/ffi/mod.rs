@@ -3,12 +3,14 @@
 //! Each function wraps one call of C and is safe to call; each `unsafe` block names the invariant that makes it so.
 //!
 //! - [`held`]: options whose data libcurl reads *during* the transfer (header list, body bytes), kept alive beside it.
+//! - [`memfile`]: files in memory, for secrets that libcurl takes as files only.
 //! - [`options`]: options and infos that the curl crate does not declare.
 //! - [`poll`]: waiting for sockets. [`sockets`]: the news that libcurl closed one.
 //! - [`wall`]: whether the linked libcurl fails at descriptor 1,024.
 
 pub(crate) mod egress;
 pub(crate) mod held;
+pub(crate) mod memfile;
 pub(crate) mod options;
 pub(crate) mod poll;
 pub(crate) mod sockets;

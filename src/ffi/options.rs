@@ -8,6 +8,7 @@ use std::ptr;
 use curl::easy::Easy2;
 use curl::multi::{Easy2Handle, Multi};
 use libc::{c_char, c_int, c_long};
+use zeroize::Zeroizing;
 
 pub(super) fn check(code: curl_sys::CURLcode) -> Result<(), curl::Error> {
     if code == curl_sys::CURLE_OK { Ok(()) } else { Err(curl::Error::new(code)) }
@@ -28,6 +29,44 @@ pub(crate) enum LongOption {
     MaxAgeConnection = 288,
     /// `CURLOPT_MAXLIFETIME_CONN`
     MaxLifetimeConnection = 314,
+    /// `CURLOPT_SSLVERSION`
+    SslVersion = 32,
+    /// `CURLOPT_NETRC`
+    NetRc = 51,
+    /// `CURLOPT_HTTPPROXYTUNNEL`
+    HttpProxyTunnel = 61,
+    /// `CURLOPT_SSL_VERIFYPEER`
+    VerifyPeer = 64,
+    /// `CURLOPT_SSL_VERIFYHOST`
+    VerifyHost = 81,
+    /// `CURLOPT_DNS_CACHE_TIMEOUT`
+    DnsCacheTimeout = 92,
+    /// `CURLOPT_HTTPAUTH`
+    HttpAuth = 107,
+    /// `CURLOPT_PROXYAUTH`
+    ProxyAuth = 111,
+    /// `CURLOPT_IPRESOLVE`
+    IpResolve = 113,
+    /// `CURLOPT_LOCALPORT`
+    LocalPort = 139,
+    /// `CURLOPT_LOCALPORTRANGE`
+    LocalPortRange = 140,
+    /// `CURLOPT_SSL_OPTIONS`
+    SslOptions = 216,
+    /// `CURLOPT_TCP_FASTOPEN`
+    TcpFastOpen = 244,
+    /// `CURLOPT_PROXY_SSL_VERIFYPEER`
+    ProxyVerifyPeer = 248,
+    /// `CURLOPT_PROXY_SSL_VERIFYHOST`
+    ProxyVerifyHost = 249,
+    /// `CURLOPT_PROXY_SSLVERSION`
+    ProxySslVersion = 250,
+    /// `CURLOPT_PROXY_SSL_OPTIONS`
+    ProxySslOptions = 261,
+    /// `CURLOPT_SOCKS5_AUTH`
+    Socks5Auth = 267,
+    /// `CURLOPT_HAPPY_EYEBALLS_TIMEOUT_MS`
+    HappyEyeballsTimeoutMs = 271,
 }
 
 /// Options that take a `curl_off_t` and may be set with any value.
@@ -43,6 +82,120 @@ pub(crate) fn set_offset<H>(easy: &mut Easy2<H>, option: OffsetOption, value: u6
     let value = curl_sys::curl_off_t::try_from(value).unwrap_or(curl_sys::curl_off_t::MAX);
     // SAFETY: each `OffsetOption` takes a curl_off_t.
     check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), option as curl_sys::CURLoption, value) })
+}
+
+/// Options that take a string, which libcurl copies.
+#[derive(Clone, Copy)]
+pub(crate) enum TextOption {
+    /// `CURLOPT_PROXY`
+    Proxy = 10_004,
+    /// `CURLOPT_SSLCERT`
+    SslCert = 10_025,
+    /// `CURLOPT_KEYPASSWD`
+    KeyPassword = 10_026,
+    /// `CURLOPT_INTERFACE`
+    Interface = 10_062,
+    /// `CURLOPT_CAINFO`
+    CaInfo = 10_065,
+    /// `CURLOPT_SSL_CIPHER_LIST`
+    SslCipherList = 10_083,
+    /// `CURLOPT_SSLCERTTYPE`
+    SslCertType = 10_086,
+    /// `CURLOPT_SSLKEY`
+    SslKey = 10_087,
+    /// `CURLOPT_CAPATH`
+    CaPath = 10_097,
+    /// `CURLOPT_NETRC_FILE`
+    NetRcFile = 10_118,
+    /// `CURLOPT_USERNAME`
+    UserName = 10_173,
+    /// `CURLOPT_PASSWORD`
+    Password = 10_174,
+    /// `CURLOPT_PROXYUSERNAME`
+    ProxyUserName = 10_175,
+    /// `CURLOPT_PROXYPASSWORD`
+    ProxyPassword = 10_176,
+    /// `CURLOPT_NOPROXY`
+    NoProxy = 10_177,
+    /// `CURLOPT_DNS_SERVERS`
+    DnsServers = 10_211,
+    /// `CURLOPT_PINNEDPUBLICKEY`
+    PinnedPublicKey = 10_230,
+    /// `CURLOPT_UNIX_SOCKET_PATH`
+    UnixSocketPath = 10_231,
+    /// `CURLOPT_PROXY_CAINFO`
+    ProxyCaInfo = 10_246,
+    /// `CURLOPT_PROXY_CAPATH`
+    ProxyCaPath = 10_247,
+    /// `CURLOPT_PROXY_SSLCERT`
+    ProxySslCert = 10_254,
+    /// `CURLOPT_PROXY_SSLCERTTYPE`
+    ProxySslCertType = 10_255,
+    /// `CURLOPT_PROXY_SSLKEY`
+    ProxySslKey = 10_256,
+    /// `CURLOPT_PROXY_KEYPASSWD`
+    ProxyKeyPassword = 10_258,
+    /// `CURLOPT_PROXY_SSL_CIPHER_LIST`
+    ProxySslCipherList = 10_259,
+    /// `CURLOPT_PROXY_PINNEDPUBLICKEY`
+    ProxyPinnedPublicKey = 10_263,
+    /// `CURLOPT_ABSTRACT_UNIX_SOCKET`
+    AbstractUnixSocket = 10_264,
+    /// `CURLOPT_TLS13_CIPHERS`
+    Tls13Ciphers = 10_276,
+    /// `CURLOPT_PROXY_TLS13_CIPHERS`
+    ProxyTls13Ciphers = 10_277,
+    /// `CURLOPT_DOH_URL`
+    DohUrl = 10_279,
+    /// `CURLOPT_AWS_SIGV4`
+    AwsSigV4 = 10_305,
+}
+
+/// Options that take bytes, which libcurl copies.
+#[derive(Clone, Copy)]
+pub(crate) enum BlobOption {
+    /// `CURLOPT_SSLCERT_BLOB`
+    SslCert = 40_291,
+    /// `CURLOPT_SSLKEY_BLOB`
+    SslKey = 40_292,
+    /// `CURLOPT_PROXY_SSLCERT_BLOB`
+    ProxySslCert = 40_293,
+    /// `CURLOPT_PROXY_SSLKEY_BLOB`
+    ProxySslKey = 40_294,
+    /// `CURLOPT_CAINFO_BLOB`
+    CaInfo = 40_309,
+    /// `CURLOPT_PROXY_CAINFO_BLOB`
+    ProxyCaInfo = 40_310,
+}
+
+/// Sets a string, or clears it with `None`. Text with a NUL in it is refused.
+pub(crate) fn set_text<H>(easy: &mut Easy2<H>, option: TextOption, text: Option<&str>) -> Result<(), curl::Error> {
+    let mut copy = Zeroizing::new(Vec::new());
+    if let Some(text) = text {
+        // At once with its full size, so that no part of a password is left behind by growing.
+        copy.reserve_exact(text.len() + 1);
+        copy.extend_from_slice(text.as_bytes());
+        copy.push(0);
+    }
+    let text = if copy.is_empty() {
+        ptr::null()
+    } else {
+        let bad = |_| curl::Error::new(curl_sys::CURLE_BAD_FUNCTION_ARGUMENT);
+        CStr::from_bytes_with_nul(&copy).map_err(bad)?.as_ptr()
+    };
+    // SAFETY: each `TextOption` takes a string that libcurl copies, or NULL to clear it.
+    check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), option as curl_sys::CURLoption, text) })
+}
+
+/// Sets bytes.
+pub(crate) fn set_blob<H>(easy: &mut Easy2<H>, option: BlobOption, bytes: &[u8]) -> Result<(), curl::Error> {
+    let blob = curl_sys::curl_blob {
+        data: bytes.as_ptr().cast_mut().cast(),
+        len: bytes.len(),
+        flags: curl_sys::CURL_BLOB_COPY,
+    };
+    // SAFETY: each `BlobOption` takes a blob; with CURL_BLOB_COPY libcurl copies and does not write.
+    check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), option as curl_sys::CURLoption, &raw const blob) })
 }
 
 pub(crate) fn set_long<H>(easy: &mut Easy2<H>, option: LongOption, value: c_long) -> Result<(), curl::Error> {
