@@ -118,3 +118,77 @@ fn create_beside(path: &Path) -> io::Result<(File, PathBuf)> {
     }
     Err(io::Error::new(io::ErrorKind::AlreadyExists, "too many temporary files"))
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use http::Uri;
+
+    use super::super::CookieJar;
+    use super::*;
+
+    fn url(text: &str) -> Uri {
+        text.parse().unwrap()
+    }
+
+    /// A jar with a cookie of each kind.
+    pub(in super::super) fn full() -> CookieJar {
+        let jar = CookieJar::new();
+        for (header, from) in [
+            ("session=1; Path=/a", "http://example.org/"),
+            ("lasting=2; Max-Age=1000; Secure; HttpOnly; SameSite=Strict", "https://www.example.org/x/y"),
+            ("wide=\"3 = three\"; Domain=example.org; Max-Age=2000; Path=/", "http://www.example.org/"),
+            ("nameless; Max-Age=1000", "http://example.org/"),
+            ("latin=\u{e9}\\\"; Max-Age=1000; SameSite=None; Secure", "https://[::1]/"),
+            ("four=4; Max-Age=1000", "http://127.0.0.1/"),
+        ] {
+            jar.set(header, &url(from)).unwrap();
+        }
+        jar
+    }
+
+    /// All that can be seen of the cookies, times to the second.
+    pub(in super::super) fn facts(jar: &CookieJar) -> Vec<String> {
+        let seen = jar.cookies().into_iter().map(|cookie| {
+            format!(
+                "{}={} {} {} {:?} {} {} {} {:?}",
+                cookie.name(),
+                cookie.value(),
+                cookie.domain(),
+                cookie.path(),
+                cookie.expires().map(super::super::date::to_unix),
+                cookie.secure(),
+                cookie.http_only(),
+                cookie.host_only(),
+                cookie.same_site()
+            )
+        });
+        seen.collect()
+    }
+
+    #[test]
+    fn files_are_replaced_whole_and_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let names: &[&str] = if cfg!(feature = "json") { &["cookies.txt", "jar.JSON"] } else { &["cookies.txt"] };
+        for name in names {
+            let path = folder.path().join(name);
+            std::fs::write(&path, "what was there before").unwrap();
+            let jar = full();
+            jar.save_to(&path).unwrap();
+            #[cfg(unix)]
+            {
+                let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
+                assert_eq!(mode & 0o777, 0o600);
+            }
+            let back = CookieJar::new();
+            back.load_from(&path).unwrap();
+            assert_eq!(back.len(), if *name == "cookies.txt" { 6 } else { 5 });
+            std::fs::remove_file(&path).unwrap();
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "no temporary file is left");
+        let missing = CookieJar::new().load_from(folder.path().join("cookies.txt")).unwrap_err();
+        assert_eq!(missing.kind(), ErrorKind::Io);
+        assert!(missing.to_string().contains("cookies.txt"), "{missing}");
+        let nowhere = full().save_to(folder.path().join("none/cookies.txt")).unwrap_err();
+        assert_eq!(nowhere.kind(), ErrorKind::Io);
+    }
+}

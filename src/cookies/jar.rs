@@ -266,3 +266,77 @@ impl fmt::Debug for CookieJar {
         f.debug_struct("CookieJar").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Uri {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_refused_cookie_says_why() {
+        let error = CookieJar::new().set("a=secret; Secure", &url("http://u:p@example.org/")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+        assert_eq!(
+            error.to_string(),
+            "invalid request: the cookie is refused: it is Secure, and the URL is not (http://example.org/)"
+        );
+    }
+
+    #[test]
+    fn clones_share_and_cookies_are_found_and_removed_by_name() {
+        let jar = super::super::file::tests::full();
+        let twin = jar.clone();
+        let here = url("https://www.example.org/x/");
+        assert_eq!(twin.get_by_name(&here, "lasting").unwrap().value(), "2");
+        assert_eq!(twin.get_for_url(&here).len(), 2);
+        assert!(twin.get_by_name(&url("http://www.example.org/x/"), "lasting").is_none());
+        assert_eq!(twin.remove(&here, "lasting"), 1);
+        assert_eq!(twin.remove(&here, "lasting"), 0);
+        assert_eq!(jar.len(), 5);
+        let cookie = jar.get_by_name(&here, "wide").unwrap();
+        assert!(jar.remove_cookie(&cookie));
+        assert!(!jar.remove_cookie(&cookie));
+        jar.clear();
+        assert!(twin.is_empty());
+        fn shared<T: Send + Sync + Clone + Default>() {}
+        shared::<CookieJar>();
+    }
+
+    #[test]
+    fn the_header_is_sensitive_and_debug_shows_no_value() {
+        let jar = CookieJar::new();
+        jar.set("a=canary", &url("http://example.org/")).unwrap();
+        let header = jar.header_for(&url("http://example.org/"), SystemTime::now()).unwrap();
+        assert!(header.is_sensitive());
+        assert_eq!(header, "a=canary");
+        let cookie = jar.get_by_name(&url("http://example.org/"), "a").unwrap();
+        assert!(!format!("{jar:?} {cookie:?} {header:?}").contains("canary"));
+        assert!(jar.header_for(&url("http://example.com/"), SystemTime::now()).is_none());
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf_8_are_sent_back_as_they_came() {
+        let jar = CookieJar::new();
+        let here = url("http://example.org/");
+        let headers = [HeaderValue::from_bytes(b"a=\xE9; Path=/; Max-Age=100").unwrap()];
+        jar.store(&here, headers.iter(), SystemTime::now());
+        assert_eq!(jar.header_for(&here, SystemTime::now()).unwrap().as_bytes(), b"a=\xE9");
+        assert_eq!(jar.get_by_name(&here, "a").unwrap().value(), "\u{fffd}");
+        #[cfg(feature = "json")]
+        {
+            let mut text = Vec::new();
+            jar.save_json(&mut text).unwrap();
+            let other = CookieJar::new();
+            other.load_json(&*text).unwrap();
+            assert_eq!(other.get_by_name(&here, "a").unwrap().value_bytes(), b"\xE9");
+        }
+        let mut text = Vec::new();
+        jar.save_netscape(&mut text).unwrap();
+        let other = CookieJar::new();
+        other.load_netscape(&*text).unwrap();
+        assert_eq!(other.get_by_name(&here, "a").unwrap().value_bytes(), b"\xE9");
+    }
+}

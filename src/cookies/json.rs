@@ -125,3 +125,68 @@ fn bytes(object: &mut Map<String, Value>, name: &str) -> Result<Vec<u8>, String>
         _ => Err(format!("`{name}` is not a string")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::CookieJar;
+    use super::super::file::tests::{facts, full};
+    use super::*;
+
+    #[test]
+    fn json_goes_there_and_back_and_leaves_session_cookies_out_unless_asked() {
+        let jar = full();
+        let mut text = Vec::new();
+        jar.save_json_with_session(&mut text).unwrap();
+        let back = CookieJar::new();
+        back.load_json(&*text).unwrap();
+        assert_eq!(facts(&back), facts(&jar));
+        assert_eq!(back.len(), 6);
+
+        let mut text = Vec::new();
+        jar.save_json(&mut text).unwrap();
+        let parsed: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(parsed["version"], 1);
+        assert_eq!(parsed["cookies"].as_array().unwrap().len(), 5);
+        let lasting = &parsed["cookies"][0];
+        assert_eq!(lasting["name"], "lasting");
+        assert_eq!(lasting["same_site"], "strict");
+        assert_eq!(lasting["http_only"], true);
+        assert_eq!(lasting["expires"].as_i64().unwrap() - lasting["created"].as_i64().unwrap(), 1000);
+        let back = CookieJar::new();
+        back.load_json(&*text).unwrap();
+        assert_eq!(back.len(), 5);
+    }
+
+    #[test]
+    fn json_that_is_not_of_the_schema_is_refused_whole() {
+        let good = r#"{"name": "a", "value": "new", "domain": "example.org", "path": "/"}"#;
+        let list = |bad: &str| format!(r#"{{"version": 1, "cookies": [{good}, {bad}]}}"#);
+        for (text, why) in [
+            ("{\n\n!".to_owned(), "line 3: this is not valid JSON"),
+            ("[]".to_owned(), "not an object"),
+            (r#"{"version": 2, "cookies": []}"#.to_owned(), "`version` is not 1"),
+            (r#"{"version": 1}"#.to_owned(), "`cookies` is not a list"),
+            (list("7"), "cookie 2: this is not an object"),
+            (list("{}"), "cookie 2: `domain` is not a string"),
+            (list(r#"{"value": "b", "domain": "example.org", "path": "/"}"#), "cookie 2: `name` is not a string"),
+            (list(&good.replace(r#""/""#, r#""x""#)), "cookie 2: the path is not valid"),
+            (list(&good.replace("new", "a\\nb")), "cookie 2: it holds a control character"),
+            (list(&good.replace('}', r#", "secure": "yes"}"#)), "cookie 2: `secure` is neither true nor false"),
+            (list(&good.replace('}', r#", "expires": "never"}"#)), "cookie 2: `expires` is not a time"),
+            (list(&good.replace('}', r#", "same_site": "odd"}"#)), "cookie 2: `same_site` is none of"),
+            (
+                list(&good.replace(r#""value": "new""#, r#""value_base64": "!""#)),
+                "cookie 2: `value_base64` is not base64",
+            ),
+        ] {
+            let jar = CookieJar::new();
+            let error = jar.load_json(text.as_bytes()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfiguration, "{text}");
+            assert!(error.to_string().contains(why), "{text}: {error}");
+            assert!(jar.is_empty(), "{text}");
+        }
+        let jar = CookieJar::new();
+        jar.load_json(format!(r#"{{"version": 1, "more": 1, "cookies": [{good}]}}"#).as_bytes()).unwrap();
+        assert_eq!(jar.len(), 1);
+    }
+}

@@ -102,3 +102,101 @@ fn read_line(line: &[u8], http_only: bool, now: SystemTime) -> Result<Unchecked,
     };
     Ok(Unchecked { fields, created: now })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::time::{Duration, SystemTime};
+
+    use http::Uri;
+
+    use super::super::CookieJar;
+    use super::super::file::tests::{facts, full};
+    use crate::error::{Error, ErrorKind};
+
+    fn url(text: &str) -> Uri {
+        text.parse().unwrap()
+    }
+
+    fn netscape(text: &str) -> Result<CookieJar, Error> {
+        let jar = CookieJar::new();
+        jar.load_netscape(text.as_bytes()).map(|()| jar)
+    }
+
+    #[test]
+    fn netscape_text_goes_there_and_back() {
+        let jar = full();
+        let mut text = Vec::new();
+        jar.save_netscape(&mut text).unwrap();
+        let back = netscape(str::from_utf8(&text).unwrap()).unwrap();
+        let without_same_site = |jar: &CookieJar| -> Vec<String> {
+            facts(jar).iter().map(|fact| fact.replace("Some(Strict)", "None").replace("Some(None)", "None")).collect()
+        };
+        assert_eq!(without_same_site(&back), without_same_site(&jar));
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.starts_with("# Netscape HTTP Cookie File\n"), "{text}");
+        assert!(text.contains("\nexample.org\tFALSE\t/a\tFALSE\t0\tsession\t1\n"), "{text}");
+        assert!(text.contains("\n#HttpOnly_www.example.org\tFALSE\t/x\tTRUE\t"), "{text}");
+        assert!(text.contains("\n.example.org\tTRUE\t/\tFALSE\t"), "{text}");
+        assert!(text.contains("\n::1\tFALSE\t/\tTRUE\t"), "{text}");
+    }
+
+    #[test]
+    fn cookies_txt_of_others_is_read() {
+        let later = super::super::date::to_unix(SystemTime::now()) + 1000;
+        let text = format!(
+            "# Netscape HTTP Cookie File\r\n\r\n# a comment\r\n\
+             example.org\tFALSE\t/\tFALSE\t0\ta\tb\r\n\
+             #HttpOnly_.Example.ORG\tTRUE\t/x\tTRUE\t{later}\tc\td=e f\n\
+             example.org\tfalse\t/\tfalse\t{later}.25\tempty\n\
+             example.org\tFALSE\t/\tFALSE\t1\texpired\tx\n\
+             .org\tTRUE\t/\tFALSE\t0\tsuffix\tx\n\
+             example.org\tFALSE\t/\tFALSE\t0\t__Secure-x\tx\n\
+             example.org\tFALSE\t/\tFALSE\t99999999999\tlong\tx"
+        );
+        let jar = netscape(&text).unwrap();
+        let seen: Vec<_> = jar.cookies().iter().map(|cookie| format!("{}={}", cookie.name(), cookie.value())).collect();
+        assert_eq!(seen, ["a=b", "c=d=e f", "empty=", "long=x"]);
+        let cookie = jar.get_by_name(&url("https://sub.example.org/x"), "c").unwrap();
+        assert!(cookie.http_only() && cookie.secure() && !cookie.host_only());
+        let long = jar.get_by_name(&url("http://example.org/"), "long").unwrap();
+        assert!(long.expires().unwrap() <= SystemTime::now() + Duration::from_secs(400 * 86_400));
+    }
+
+    #[test]
+    fn a_bad_line_is_named_and_nothing_is_loaded() {
+        let good = "example.org\tFALSE\t/\tFALSE\t0\ta\tnew";
+        for (line, why) in [
+            ("example.org FALSE / FALSE 0 a b", "fewer than seven"),
+            ("example.org\tFALSE\t/\tFALSE\t0", "fewer than seven"),
+            ("example.org\tFALSE\t/\tFALSE\t0\ta\tb\tc", "more than seven"),
+            ("example.org\tMAYBE\t/\tFALSE\t0\ta\tb", "neither TRUE nor FALSE"),
+            ("example.org\tFALSE\t/\t\t0\ta\tb", "neither TRUE nor FALSE"),
+            ("example.org\tFALSE\tx\tFALSE\t0\ta\tb", "path"),
+            ("example.org\tFALSE\t/\tFALSE\tsoon\ta\tb", "time"),
+            ("exa mple\tFALSE\t/\tFALSE\t0\ta\tb", "domain"),
+            ("\tFALSE\t/\tFALSE\t0\ta\tb", "domain"),
+            ("example.org\tFALSE\t/\tFALSE\t0\t\t", "neither name nor value"),
+            ("example.org\tFALSE\t/\tFALSE\t0\ta\tb\0", "control character"),
+            (&format!("example.org\tFALSE\t/\tFALSE\t0\ta\t{}", "v".repeat(4096)), "4096"),
+        ] {
+            let jar = CookieJar::new();
+            jar.set("a=old", &url("http://example.org/")).unwrap();
+            let text = format!("# head\n{good}\n{line}\n{good}\n");
+            let error = jar.load_netscape(text.as_bytes()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfiguration, "{line}");
+            assert!(error.to_string().contains("line 3: ") && error.to_string().contains(why), "{line}: {error}");
+            assert_eq!(jar.get_by_name(&url("http://example.org/"), "a").unwrap().value(), "old");
+        }
+        let failing = CookieJar::new().load_netscape(Failing).unwrap_err();
+        assert_eq!(failing.kind(), ErrorKind::Io);
+    }
+
+    struct Failing;
+
+    impl io::Read for Failing {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("no more"))
+        }
+    }
+}

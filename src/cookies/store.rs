@@ -260,3 +260,161 @@ pub(super) fn check_flags(cookie: &Cookie, has_path: bool) -> Result<(), Refused
 fn begins_with(text: &[u8], prefix: &[u8]) -> bool {
     text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::date::from_unix;
+    use super::*;
+
+    fn url(text: &str) -> Uri {
+        text.parse().unwrap()
+    }
+
+    fn at(seconds: i64) -> SystemTime {
+        from_unix(1_782_907_200 + seconds)
+    }
+
+    fn names(store: &mut Store, ask: &str, now: SystemTime) -> Vec<String> {
+        store.matching(&url(ask), now).iter().map(|cookie| cookie.name().into_owned()).collect()
+    }
+
+    #[test]
+    fn every_refusal_has_its_reason() {
+        for (header, from, reason) in [
+            ("a=\0", "http://example.org/", RefusedCookie::ControlCharacter),
+            ("a=b\r\nX: y", "http://example.org/", RefusedCookie::ControlCharacter),
+            ("a=b; Path=/\x7f", "http://example.org/", RefusedCookie::ControlCharacter),
+            ("=", "http://example.org/", RefusedCookie::Empty),
+            ("a=b", "/no/host", RefusedCookie::NoHost),
+            ("a=b; Domain=b\u{fc}.org", "http://example.org/", RefusedCookie::DomainNotAscii),
+            ("a=b; Domain=org", "http://example.org/", RefusedCookie::PublicSuffix),
+            ("a=b; Domain=other.org", "http://example.org/", RefusedCookie::ForeignDomain),
+            ("a=b; Secure", "http://example.org/", RefusedCookie::SecureInClear),
+            ("s=b", "http://example.org/", RefusedCookie::WouldReplaceSecure),
+            ("a=b; SameSite=None", "https://example.org/", RefusedCookie::SameSiteNoneInClear),
+            ("__Secure-a=b", "https://example.org/", RefusedCookie::SecurePrefix),
+            ("__Host-a=b; Secure", "https://example.org/", RefusedCookie::HostPrefix),
+            ("__Host-a", "https://example.org/", RefusedCookie::NamelessPrefix),
+        ] {
+            let mut store = Store::default();
+            store.set(b"s=1; Secure", &url("https://example.org/"), at(0)).unwrap();
+            assert_eq!(store.set(header.as_bytes(), &url(from), at(0)), Err(reason), "{header:?}");
+            assert_eq!(store.len(at(0)), 1, "{header:?}");
+        }
+        let long = [b"a=".as_slice(), &[b'v'; 4096]].concat();
+        assert_eq!(Store::default().set(&long, &url("http://a.org/"), at(0)), Err(RefusedCookie::TooLong));
+        let tab = Store::default().set(b"a=b\tc", &url("http://a.org/"), at(0));
+        assert_eq!(tab, Ok(()), "a tab is no control character here");
+    }
+
+    #[test]
+    fn a_domain_gives_up_insecure_cookies_first_and_then_the_longest_unused() {
+        let mut store = Store::default();
+        let here = url("https://example.org/");
+        store.set(b"secure=1; Secure", &here, at(0)).unwrap();
+        for number in 0..i64::try_from(MAX_OF_DOMAIN - 1).unwrap() {
+            let header = format!("c{number}=1; Path=/c{number}");
+            store.set(header.as_bytes(), &here, at(1 + number)).unwrap();
+        }
+        assert_eq!(store.len(at(500)), MAX_OF_DOMAIN);
+        // The oldest of all is used, so that the second is now the one unused for longest.
+        assert_eq!(names(&mut store, "https://example.org/c0", at(500)), ["c0", "secure"]);
+        store.set(b"new=1; Path=/new", &here, at(501)).unwrap();
+        assert_eq!(store.len(at(501)), MAX_OF_DOMAIN);
+        assert_eq!(names(&mut store, "https://example.org/c1", at(502)), ["secure"]);
+        assert_eq!(names(&mut store, "https://example.org/c0", at(502)), ["c0", "secure"]);
+        // Secure ones stay while there is another one.
+        for number in 0..500 {
+            let header = format!("d{number}=1; Path=/d{number}");
+            store.set(header.as_bytes(), &here, at(600 + number)).unwrap();
+        }
+        assert_eq!(names(&mut store, "https://example.org/d499", at(2000)), ["d499", "secure"]);
+        assert_eq!(store.len(at(2000)), MAX_OF_DOMAIN);
+    }
+
+    #[test]
+    fn expired_cookies_go_before_all_others() {
+        let mut store = Store::default();
+        let here = url("https://example.org/");
+        store.set(b"old=1", &here, at(0)).unwrap();
+        store.set(b"brief=1; Max-Age=5", &here, at(1)).unwrap();
+        for number in 0..MAX_OF_DOMAIN - 2 {
+            store.set(format!("c{number}=1").as_bytes(), &here, at(2)).unwrap();
+        }
+        assert_eq!(store.len(at(5)), MAX_OF_DOMAIN);
+        store.set(b"new=1", &here, at(6)).unwrap();
+        let left = names(&mut store, "https://example.org/", at(6));
+        assert_eq!(left.len(), MAX_OF_DOMAIN);
+        assert_eq!(left.first().map(String::as_str), Some("old"));
+        assert!(!left.contains(&"brief".to_owned()));
+    }
+
+    #[test]
+    fn a_full_jar_takes_from_crowded_domains_first() {
+        let mut store = Store::default();
+        store.set(b"first=1", &url("https://quiet.org/"), at(0)).unwrap();
+        store.set(b"secure=1; Secure", &url("https://crowd.org/"), at(1)).unwrap();
+        for number in 0..FAIR_OF_DOMAIN + 9 {
+            store.set(format!("c{number}=1").as_bytes(), &url("https://crowd.org/"), at(2)).unwrap();
+        }
+        for number in 0..MAX_IN_ALL - FAIR_OF_DOMAIN - 11 {
+            store.set(b"a=1", &url(&format!("https://site{number}.org/")), at(3)).unwrap();
+        }
+        assert_eq!(store.len(at(4)), MAX_IN_ALL);
+        store.set(b"a=1", &url("https://more.org/"), at(5)).unwrap();
+        assert_eq!(store.len(at(5)), MAX_IN_ALL);
+        assert_eq!(store.domains["crowd.org"].len(), FAIR_OF_DOMAIN + 9);
+        assert_eq!(names(&mut store, "https://quiet.org/", at(6)), ["first"]);
+        for number in 0..9 {
+            store.set(b"a=1", &url(&format!("https://more{number}.org/")), at(7)).unwrap();
+        }
+        assert_eq!(store.domains["crowd.org"].len(), FAIR_OF_DOMAIN);
+        assert!(names(&mut store, "https://crowd.org/", at(8)).contains(&"secure".to_owned()));
+        // Nobody has too many now: the longest unused goes, whoever has it.
+        store.set(b"a=1", &url("https://last.org/"), at(9)).unwrap();
+        assert!(names(&mut store, "https://site0.org/", at(10)).is_empty());
+        assert_eq!(store.len(at(10)), MAX_IN_ALL);
+    }
+
+    #[test]
+    fn what_expires_is_forgotten_at_the_next_look() {
+        let mut store = Store::default();
+        let cookie = {
+            store.set(b"a=1; Max-Age=5", &url("http://a.org/"), at(0)).unwrap();
+            store.set(b"b=1; Max-Age=50", &url("http://b.org/"), at(0)).unwrap();
+            store.matching(&url("http://a.org/"), at(0)).remove(0)
+        };
+        assert_eq!(cookie.expires(), Some(at(5)));
+        assert!(names(&mut store, "http://c.org/", at(5)).is_empty());
+        assert_eq!(store.domains.len(), 1);
+        assert_eq!(store.next_expiry, Some(at(0) + Duration::from_secs(50)));
+        assert_eq!(store.len(at(50)), 0);
+    }
+
+    #[test]
+    fn damaged_headers_neither_panic_nor_take_long() {
+        let seeds = [
+            "id=42; Domain=.example.org; Path=/a; Expires=Fri, 01 Jan 2027 00:00:00 GMT; Secure; HttpOnly; SameSite=Lax",
+            "__Host-a=\"b c\"; Path=/; Secure; Max-Age=100",
+            "n\u{e9}=v\u{1f980}; Max-Age=-1; Domain=www.example.org",
+            "a=b; expires=01-Jan-70 1:2:3",
+        ];
+        let start = std::time::Instant::now();
+        let mut store = Store::default();
+        let (here, mut kept) = (url("https://www.example.org/a/b"), 0);
+        super::super::mutate::each(&seeds, b";=, \t\".:-0129aZ\0\n\xFF", |header| {
+            kept += usize::from(store.set(header, &here, at(0)).is_ok());
+            assert!(store.count <= 2 * MAX_OF_DOMAIN);
+        });
+        assert!(kept > 1000, "most damage is survived: {kept}");
+        assert_eq!(store.count, store.domains.values().map(Vec::len).sum::<usize>());
+        for cookie in store.matching(&here, at(1)) {
+            let fields = cookie.fields();
+            assert!(fields.name.len() + fields.value.len() <= 4096 && fields.path.starts_with('/'));
+            assert!(http::HeaderValue::from_bytes(&fields.value).is_ok());
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "took {:?}", start.elapsed());
+    }
+}
