@@ -50,6 +50,7 @@
 //! | `gzip`, `brotli`, `zstd` | yes | automatic decompression of these codings (`gzip` includes deflate) |
 //! | `json` | yes | `json()` on responses |
 //! | `text-decoding` | yes | charsets other than UTF-8 |
+//! | `psl` | yes | the public suffix list: no cookie for `co.uk` |
 //! | `script` | no | scripts in Rhai |
 //! | `tracing` | no | a span for each request |
 //! | `cli` | no | the `marmot` command |
@@ -58,6 +59,7 @@
 
 // In layer order: a module uses only what stands above it. `tests/tidy.rs` holds this.
 pub mod error;
+pub mod cookies;
 #[allow(unsafe_code, reason = "the one place for what the curl crate cannot express")]
 pub(crate) mod ffi;
 mod body;

@@ -63,6 +63,11 @@ impl HttpClientBuilder {
         headers.into_iter().fold(self, |builder, (name, value)| builder.default_header(name, value))
     }
 
+    /// Keeps cookies in a new [`CookieJar`](crate::cookies::CookieJar) of this client's own. Default: no.
+    pub fn cookies(self) -> Self {
+        self.cookie_jar(crate::cookies::CookieJar::new())
+    }
+
     /// The most connections open at once; further requests wait for one. 0 and the default: unlimited.
     ///
     /// (`CURLMOPT_MAX_TOTAL_CONNECTIONS`)

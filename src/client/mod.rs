@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::handler::Handler;
 use interceptor::{Interceptor, Steps};
 use redirect::Redirects;
+use remember::Memory;
 use retry::Retries;
 
 pub(crate) mod blocking;
@@ -27,6 +28,7 @@ mod drive;
 mod hop;
 pub mod interceptor;
 mod redirect;
+mod remember;
 mod request;
 mod response;
 mod retry;
@@ -122,7 +124,7 @@ impl HttpClient {
             connection_cache: config.connection_cache_size,
         };
         let intercepted = !own.outer.is_empty() || !own.network.is_empty();
-        let ours: [Arc<dyn Interceptor>; 2] = [Arc::new(Retries), Arc::new(Redirects)];
+        let ours: [Arc<dyn Interceptor>; 3] = [Arc::new(Retries), Arc::new(Redirects), Arc::new(Memory)];
         let steps = own.outer.into_iter().chain(ours).chain(own.network).collect();
         Self { inner: Arc::new(Inner { agents: Agents::new(limits), config, steps, intercepted }) }
     }

@@ -14,6 +14,7 @@ use super::blocking::{CancelToken, Patience, block_on, block_on_with};
 use super::text;
 use super::trail::{Redirected, Trail};
 use crate::body::{AsyncBody, Body};
+use crate::cookies::CookieJar;
 use crate::error::{Error, ErrorKind};
 use crate::handler::{Facts, Metrics};
 
@@ -21,6 +22,8 @@ use crate::handler::{Facts, Metrics};
 pub trait ResponseExt {
     /// The URL that answered: after redirects not the one that was asked first.
     fn effective_uri(&self) -> Option<&Uri>;
+    /// The jar that keeps the cookies of this response, if there is one.
+    fn cookie_jar(&self) -> Option<&CookieJar>;
     /// The redirects that were followed before this response, the first one first.
     fn history(&self) -> &[Redirected];
     /// How often the request was sent until this response came; redirects do not count. 1 without retries.
@@ -37,6 +40,10 @@ pub trait ResponseExt {
 impl<T> ResponseExt for Response<T> {
     fn effective_uri(&self) -> Option<&Uri> {
         facts(self).map(|facts| &facts.uri)
+    }
+
+    fn cookie_jar(&self) -> Option<&CookieJar> {
+        self.extensions().get()
     }
 
     fn history(&self) -> &[Redirected] {

@@ -57,6 +57,7 @@ impl ResponseFuture {
 fn takes_steps(client: &Inner, own: Option<&RequestConfig>) -> bool {
     let settings = Settings::new(own, &client.config.request);
     client.intercepted
+        || settings.get(|config| config.cookie_jar.as_ref()).is_some_and(Option::is_some)
         || settings.get(|config| config.retry.as_ref()).is_some_and(Option::is_some)
         || settings.get(|config| config.redirect_policy.as_ref()).is_some_and(|policy| policy.limit().is_some())
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use http::HeaderValue;
 use http::header::HeaderName;
 
+use crate::cookies::CookieJar;
+
 use super::{
     Auth, AwsSigV4, CaCertificates, ConnectTo, Credentials, DnsCache, EgressPolicy, IpVersion, LowSpeed, NetRc,
     NetworkInterface, Progress, ProgressFn, Proxy, RECEIVE_BUFFERS, RedirectPolicy, RequestConfig, ResolveMap,
@@ -203,6 +205,15 @@ pub trait Configurable: Sealed + Sized {
     fn retry(self, policy: impl Into<Option<RetryPolicy>>) -> Self {
         let policy = policy.into();
         self.with_config(|config| config.retry = Some(policy))
+    }
+
+    /// Keeps cookies in this jar and sends those that fit. Clones of a jar share their cookies. Default: none.
+    ///
+    /// A request that sets `Cookie` itself sends both. On a request, `None` leaves the client's jar out.
+    #[must_use]
+    fn cookie_jar(self, jar: impl Into<Option<CookieJar>>) -> Self {
+        let jar = jar.into();
+        self.with_config(|config| config.cookie_jar = Some(jar))
     }
 
     /// Sends TCP keep-alive probes after this much idle time, in whole seconds. Default: off.

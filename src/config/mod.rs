@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use http::header::{HeaderMap, HeaderName};
 
+use crate::cookies::CookieJar;
 use crate::error::{Error, ErrorKind};
 
 mod auth;
@@ -100,6 +101,7 @@ settings! {
         redirect_to_http: bool,
         secret_headers: Vec<HeaderName>,
         retry: Option<RetryPolicy>,
+        cookie_jar: Option<CookieJar>,
         tcp_keepalive: Option<Duration>,
         tcp_nodelay: bool,
         decompress: bool,

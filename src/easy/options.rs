@@ -57,6 +57,7 @@ pub(super) fn configure(easy: &mut Easy, config: &RequestConfig) -> Result<(), E
         redirect_to_http: _,
         secret_headers: _,
         retry: _,
+        cookie_jar: _,
         max_decompressed_size: _,
         max_decompression_ratio: _,
         metrics: _,

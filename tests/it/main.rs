@@ -12,6 +12,7 @@ mod cancel;
 #[cfg(feature = "cli")]
 mod command;
 mod connections;
+mod cookies;
 mod decompression;
 mod driving;
 mod egress;
