@@ -57,6 +57,11 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+#[cfg(target_family = "wasm")]
+compile_error!(
+    "marmot is built on libcurl, threads and sockets, which WebAssembly does not have: use the host's fetch"
+);
+
 // In layer order: a module uses only what stands above it. `tests/tidy.rs` holds this.
 pub mod error;
 pub mod cookies;
@@ -74,7 +79,7 @@ pub mod script;
 pub use body::{AsyncBody, Body};
 pub use client::{
     AsyncReadResponseExt, CancelToken, Driving, HttpClient, HttpClientBuilder, ReadResponseExt, Redirected, RequestExt,
-    ResponseExt, ResponseFuture, interceptor,
+    ResponseExt, ResponseFuture, Stats, interceptor,
 };
 pub use client::{delete, get, head, options, patch, post, put, send};
 pub use client::{delete_async, get_async, head_async, options_async, patch_async, post_async, put_async, send_async};

@@ -1,7 +1,7 @@
 //! Messages to an agent and the way they take. Writes the wake-up only when the agent sleeps.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::task::{Wake, Waker};
 use std::time::Instant;
 
@@ -10,6 +10,30 @@ use futures::channel::oneshot;
 
 use crate::easy::Easy;
 use crate::ffi::poll::Poll;
+
+/// What an agent has at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) open: usize,
+    pub(crate) in_use: usize,
+    pub(crate) in_flight: usize,
+    pub(crate) waiting: usize,
+}
+
+/// What all agents of a client have done so far.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) started: AtomicU64,
+    pub(crate) completed: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) reused: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn add(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 pub(super) enum Message {
     /// Start a transfer.
@@ -20,6 +44,8 @@ pub(super) enum Message {
     Close,
     /// End everything at the deadline; `done` is dropped after that.
     ShutDown { deadline: Option<Instant>, done: oneshot::Sender<()> },
+    /// Tell what is open and who waits.
+    Report(oneshot::Sender<Report>),
     /// End by a panic, to test what happens then.
     #[cfg(test)]
     Panic,

@@ -16,11 +16,13 @@ mod selector;
 mod sweep;
 mod timer;
 
+pub(crate) use message::{Counters, Report};
 use message::{Handle, Message};
 
 use crate::easy::Easy;
 use crate::easy::pool::Pool;
 use crate::error::{Error, ErrorKind};
+use crate::ffi::fork;
 
 /// Limits of the multi handle.
 #[derive(Clone, Debug, Default)]
@@ -34,20 +36,22 @@ pub(crate) struct Limits {
 pub(crate) struct Agents {
     limits: Limits,
     pool: Arc<Pool>,
+    counters: Arc<Counters>,
     state: Mutex<State>,
 }
 
 enum State {
     /// No request was made yet, or the agent is gone.
     None,
-    Running(Handle),
+    /// The agent, and the process that it is a thread of.
+    Running(Handle, u64),
     /// No more requests. The agent, if there was one, ends its last ones.
     ShutDown(Option<Handle>),
 }
 
 impl Agents {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, pool: Arc::default(), state: Mutex::new(State::None) }
+        Self { limits, pool: Arc::default(), counters: Arc::default(), state: Mutex::new(State::None) }
     }
 
     pub(crate) fn pool(&self) -> &Pool {
@@ -82,21 +86,35 @@ impl Agents {
     }
 
     fn running(&self) -> Result<Handle, Error> {
+        let generation = fork::generation();
         let mut state = self.state();
         match &*state {
-            State::Running(handle) => Ok(handle.clone()),
-            State::ShutDown(_) => Err(Error::new(ErrorKind::ClientShutDown)),
-            State::None => {
-                let handle = run::start(&self.limits, self.pool.clone())?;
-                *state = State::Running(handle.clone());
-                Ok(handle)
-            }
+            State::Running(handle, of) if *of == generation => return Ok(handle.clone()),
+            State::ShutDown(_) => return Err(Error::new(ErrorKind::ClientShutDown)),
+            _ => {}
         }
+        let handle = run::start(&self.limits, self.pool.clone(), self.counters.clone())?;
+        let before = std::mem::replace(&mut *state, State::Running(handle.clone(), generation));
+        // The agent of the process that this one was forked from: even its locks may be held by threads that are not
+        // here. Nothing of it is touched.
+        std::mem::forget(before);
+        Ok(handle)
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Asks the agent, if there is one, what it has. The receiver fails if the agent ends meanwhile.
+    pub(crate) fn report(&self) -> Option<futures::channel::oneshot::Receiver<Report>> {
+        let State::Running(handle, of) = &*self.state() else { return None };
+        let (sender, receiver) = futures::channel::oneshot::channel();
+        (*of == fork::generation() && handle.send(Message::Report(sender)).is_ok()).then_some(receiver)
     }
 
     fn forget(&self, dead: &Handle) {
         let mut state = self.state();
-        if matches!(&*state, State::Running(handle) if handle.is_same(dead)) {
+        if matches!(&*state, State::Running(handle, _) if handle.is_same(dead)) {
             *state = State::None;
         }
     }
@@ -107,7 +125,11 @@ impl Agents {
         let handle = {
             let mut state = self.state();
             let handle = match std::mem::replace(&mut *state, State::None) {
-                State::Running(handle) => Some(handle),
+                State::Running(handle, of) if of == fork::generation() => Some(handle),
+                forked @ State::Running(..) => {
+                    std::mem::forget(forked);
+                    None
+                }
                 // Another shutdown is on its way: wait with it, and end it sooner if this one is stricter.
                 State::ShutDown(handle) => handle,
                 State::None => None,
@@ -126,7 +148,7 @@ impl Agents {
 impl Agents {
     /// Ends the agent by accident.
     pub(crate) fn break_agent(&self) {
-        if let State::Running(handle) = &*self.state() {
+        if let State::Running(handle, _) = &*self.state() {
             let _ = handle.send(Message::Panic);
         }
     }
@@ -135,8 +157,10 @@ impl Agents {
 /// Lets the agent end once its transfers have. Waits for nothing.
 impl Drop for Agents {
     fn drop(&mut self) {
-        if let State::Running(handle) = &*self.state() {
-            let _ = handle.send(Message::Close);
+        match std::mem::replace(&mut *self.state(), State::None) {
+            State::Running(handle, of) if of == fork::generation() => drop(handle.send(Message::Close)),
+            forked @ State::Running(..) => std::mem::forget(forked),
+            _ => {}
         }
     }
 }

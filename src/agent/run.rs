@@ -12,7 +12,7 @@ use futures::channel::oneshot;
 use slab::Slab;
 
 use super::Limits;
-use super::message::{Bell, Handle, Message};
+use super::message::{Bell, Counters, Handle, Message, Report};
 use super::selector::Selector;
 use super::sweep::{self, Sweeper, Waiting};
 use super::timer::Timers;
@@ -36,7 +36,7 @@ const BURST: usize = 32;
 const BELOW_WALL: usize = 128;
 
 /// Starts an agent's thread.
-pub(super) fn start(limits: &Limits, pool: Arc<Pool>) -> Result<Handle, Error> {
+pub(super) fn start(limits: &Limits, pool: Arc<Pool>, counters: Arc<Counters>) -> Result<Handle, Error> {
     let failed = |error: std::io::Error| {
         Error::new(ErrorKind::Io).with_detail("the agent thread could not be started").with_source(error)
     };
@@ -52,7 +52,7 @@ pub(super) fn start(limits: &Limits, pool: Arc<Pool>) -> Result<Handle, Error> {
             // Dropping the agent, panic or not, drops its transfers, and each tells its caller.
             let _ = catch_unwind(AssertUnwindSafe(|| {
                 let _deferring = wake::defer();
-                if let Ok(mut agent) = Agent::new(own, messages, &limits, pool) {
+                if let Ok(mut agent) = Agent::new(own, messages, &limits, pool, counters) {
                     agent.run();
                 }
             }));
@@ -61,9 +61,12 @@ pub(super) fn start(limits: &Limits, pool: Arc<Pool>) -> Result<Handle, Error> {
     Ok(handle)
 }
 
-/// Versions of libcurl with defects that no caller could live with.
+/// Versions of libcurl with defects that no caller could live with, or without what is needed.
 fn unusable_libcurl() -> Option<String> {
     let version = curl::Version::get();
+    if version.version_num() < 0x07_55_00 {
+        return Some(format!("the linked libcurl {} is older than 7.85.0, which is needed", version.version()));
+    }
     // 8.20.0 can hang for ever in name resolution.
     (version.version_num() == 0x08_14_00)
         .then(|| format!("the linked libcurl {} hangs in name resolution; use another version", version.version()))
@@ -86,6 +89,7 @@ struct Agent {
     handle: Handle,
     messages: Receiver<Message>,
     pool: Arc<Pool>,
+    counters: Arc<Counters>,
     heard: Vec<Heard>,
     /// Transfers that libcurl has ended in this turn.
     ended: Vec<(usize, Result<(), curl::Error>)>,
@@ -123,6 +127,7 @@ impl Agent {
         messages: Receiver<Message>,
         limits: &Limits,
         pool: Arc<Pool>,
+        counters: Arc<Counters>,
     ) -> Result<Self, curl::MultiError> {
         let mut multi = Multi::new();
         let mut total = limits.connections;
@@ -160,6 +165,7 @@ impl Agent {
             handle,
             messages,
             pool,
+            counters,
             heard: Vec::new(),
             ended: Vec::new(),
             limited: total.is_some() || limits.connections_per_host.is_some(),
@@ -212,6 +218,12 @@ impl Agent {
                     all.push(done);
                     self.shut_down = Some(ShutDown { deadline, done: all });
                 }
+                Message::Report(sender) => {
+                    // Sockets that were closed in this turn are forgotten first.
+                    let bell = self.handle.bell().clone();
+                    self.follow_sockets(&bell);
+                    drop(sender.send(self.report()));
+                }
                 #[cfg(test)]
                 Message::Panic => panic!("asked to"),
             }
@@ -223,6 +235,7 @@ impl Agent {
             easy.get_mut().transfer.fail(Error::new(ErrorKind::ClientShutDown));
             return self.pool.give(easy);
         }
+        Counters::add(&self.counters.started);
         let entry = self.transfers.vacant_entry();
         let slot = entry.key();
         while self.wakers.len() <= slot {
@@ -283,6 +296,21 @@ impl Agent {
         }
     }
 
+    fn report(&self) -> Report {
+        let mut in_use = Vec::new();
+        let mut waiting = 0;
+        for (_, slot) in &self.transfers {
+            let Slot::Running(easy) = slot else { continue };
+            match options::connection_id(easy) {
+                number if number < 0 => waiting += 1,
+                number => in_use.push(number),
+            }
+        }
+        in_use.sort_unstable();
+        in_use.dedup();
+        Report { open: self.selector.open(), in_use: in_use.len(), in_flight: self.transfers.len(), waiting }
+    }
+
     fn fail(&mut self, slot: usize, error: Error) {
         if let Some(entry) = self.transfers.get_mut(slot) {
             entry.transfer().fail(error);
@@ -339,6 +367,15 @@ impl Agent {
             let Some(Slot::Running(easy)) = self.transfers.try_remove(slot) else { continue };
             let os_error = easy.os_errno().ok();
             let Ok(mut easy) = self.multi.remove2(easy) else { continue };
+            match &result {
+                Ok(()) => {
+                    Counters::add(&self.counters.completed);
+                    if options::Live::of(&easy).connections_made() == 0 {
+                        Counters::add(&self.counters.reused);
+                    }
+                }
+                Err(_) => Counters::add(&self.counters.failed),
+            }
             if transfer::finish(&mut easy, result, os_error) {
                 // The slot was just freed and is the next to be given.
                 let again = self.transfers.insert(Slot::Held(easy));

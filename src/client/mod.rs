@@ -8,6 +8,7 @@
 //! - [`request`], [`response`], [`verbs`]: extension traits and shorthands. [`text`]: charsets.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{Request, Response, Uri};
@@ -33,6 +34,7 @@ mod request;
 mod response;
 mod retry;
 mod send;
+mod stats;
 mod text;
 mod timer;
 mod trail;
@@ -45,6 +47,7 @@ pub use drive::Driving;
 pub use request::RequestExt;
 pub use response::{AsyncReadResponseExt, ReadResponseExt, ResponseExt};
 pub use send::ResponseFuture;
+pub use stats::Stats;
 #[cfg(feature = "script")]
 pub(crate) use text::decode as decode_text;
 pub use trail::Redirected;
@@ -161,6 +164,31 @@ impl HttpClient {
     /// The future fails if the handler panicked. Everything else is told to the handler ([`Handler::on_error`]).
     pub fn drive<H: Handler>(&self, request: Request<()>, handler: H) -> Driving<H> {
         drive::start(&self.inner, request, handler)
+    }
+
+    /// What the client is doing now and has done so far.
+    ///
+    /// The agent is asked and answers at once, unless a handler holds it up; after a second without an answer the gauges
+    /// are zero. Do not call it from a handler's methods.
+    pub fn stats(&self) -> Stats {
+        let agents = &self.inner.agents;
+        let deadline = Some(std::time::Instant::now() + Duration::from_secs(1));
+        let patience = blocking::Patience { deadline, cancel: None };
+        let report = agents.report().and_then(|report| blocking::block_on_with(report, &patience).ok()?.ok());
+        let counters = agents.counters();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let gauges = report.unwrap_or_default();
+        Stats {
+            agents: usize::from(report.is_some()),
+            open: gauges.open,
+            idle: gauges.open.saturating_sub(gauges.in_use),
+            in_flight: gauges.in_flight,
+            waiting: gauges.waiting,
+            started: count(&counters.started),
+            completed: count(&counters.completed),
+            failed: count(&counters.failed),
+            reused: count(&counters.reused),
+        }
     }
 
     /// Ends the client: new requests are refused, those in flight may go on for `grace` and then fail with

@@ -11,6 +11,8 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::ffi::fork;
+
 /// How long the thread stays when nobody sleeps.
 const IDLE: Duration = Duration::from_secs(5);
 /// How often a sleeper looks at the clock by itself when the system gives no thread.
@@ -82,6 +84,8 @@ struct State {
     sleepers: BTreeMap<(Instant, u64), Waker>,
     next_number: u64,
     running: bool,
+    /// The process that the thread is one of.
+    generation: u64,
 }
 
 impl Shared {
@@ -104,6 +108,13 @@ impl Timer {
     fn register(&self, deadline: Instant, number: &mut Option<u64>, waker: &Waker) {
         let waker = waker.clone();
         let mut state = self.0.lock();
+        let generation = fork::generation();
+        if state.generation != generation {
+            // Threads do not live on in a forked child, and neither do its parent's sleepers.
+            state.generation = generation;
+            state.running = false;
+            std::mem::forget(std::mem::take(&mut state.sleepers));
+        }
         let key = *number.get_or_insert_with(|| {
             state.next_number += 1;
             state.next_number

@@ -9,6 +9,7 @@
 //! - [`wall`]: whether the linked libcurl fails at descriptor 1,024.
 
 pub(crate) mod egress;
+pub(crate) mod fork;
 pub(crate) mod held;
 pub(crate) mod memfile;
 pub(crate) mod options;

@@ -270,6 +270,15 @@ impl<'a> Live<'a> {
         if code == curl_sys::CURLE_OK { u64::try_from(value).unwrap_or(0) } else { 0 }
     }
 
+    /// How many connections the transfer made (`CURLINFO_NUM_CONNECTS`): none where it used an open one.
+    pub(crate) fn connections_made(self) -> c_long {
+        const NUM_CONNECTS: curl_sys::CURLINFO = 0x20_0000 + 26;
+        let mut value: c_long = 0;
+        // SAFETY: the info writes one long.
+        let _ = unsafe { curl_sys::curl_easy_getinfo(self.raw, NUM_CONNECTS, &raw mut value) };
+        value
+    }
+
     /// Whether the transfer goes through a proxy (`CURLINFO_USED_PROXY`, since libcurl 8.7).
     pub(crate) fn uses_proxy(self) -> bool {
         const USED_PROXY: curl_sys::CURLINFO = 0x20_0000 + 66;

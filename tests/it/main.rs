@@ -26,6 +26,7 @@ mod redirects;
 mod retries;
 #[cfg(feature = "script")]
 mod script;
+mod stats;
 mod streaming;
 mod tls;
 mod wire;
