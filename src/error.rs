@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use http::Uri;
+use http::{StatusCode, Uri};
 
 /// What went wrong, as a class that a program can decide on.
 ///
@@ -57,6 +57,9 @@ pub enum ErrorKind {
     Timeout,
     /// TLS failed for another reason than a certificate.
     Tls,
+    /// The server answered with a status that the caller cannot go on with; [`Error::status`] tells which. Only what
+    /// needs a certain answer fails with it, such as an event stream: a plain request takes any status.
+    UnexpectedStatus,
 }
 
 impl ErrorKind {
@@ -85,6 +88,7 @@ impl ErrorKind {
             Self::TooManyRedirects => "too many redirects",
             Self::Timeout => "timed out",
             Self::Tls => "the TLS connection failed",
+            Self::UnexpectedStatus => "the server answered with an unexpected status",
         }
     }
 
@@ -113,6 +117,7 @@ impl ErrorKind {
             Self::TooManyRedirects => "too_many_redirects",
             Self::Timeout => "timeout",
             Self::Tls => "tls",
+            Self::UnexpectedStatus => "unexpected_status",
         }
     }
 }
@@ -173,6 +178,7 @@ pub struct Error(Arc<Inner>);
 struct Inner {
     kind: ErrorKind,
     phase: Option<TimeoutPhase>,
+    status: Option<StatusCode>,
     detail: Option<Box<str>>,
     url: Option<Box<str>>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
@@ -180,7 +186,7 @@ struct Inner {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind) -> Self {
-        Self(Arc::new(Inner { kind, phase: None, detail: None, url: None, source: None }))
+        Self(Arc::new(Inner { kind, phase: None, status: None, detail: None, url: None, source: None }))
     }
 
     pub(crate) fn invalid_request(detail: impl Into<String>) -> Self {
@@ -190,6 +196,12 @@ impl Error {
     pub(crate) fn timeout(phase: TimeoutPhase) -> Self {
         let mut error = Self::new(ErrorKind::Timeout);
         error.inner().phase = Some(phase);
+        error
+    }
+
+    pub(crate) fn unexpected_status(status: StatusCode) -> Self {
+        let mut error = Self::new(ErrorKind::UnexpectedStatus).with_detail(status.to_string());
+        error.inner().status = Some(status);
         error
     }
 
@@ -223,6 +235,11 @@ impl Error {
     /// What the transfer was doing when its time was up; `None` unless the kind is [`ErrorKind::Timeout`].
     pub fn timeout_phase(&self) -> Option<TimeoutPhase> {
         self.0.phase
+    }
+
+    /// The status that the server answered with; `None` unless the kind is [`ErrorKind::UnexpectedStatus`].
+    pub fn status(&self) -> Option<StatusCode> {
+        self.0.status
     }
 
     /// The URL of the request, without user and password.

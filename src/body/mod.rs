@@ -151,6 +151,13 @@ impl AsyncBody {
         }
     }
 
+    /// Drops the body of a response, ending its transfer at once: no small rest is drained to save the connection.
+    pub(crate) fn abort(self) {
+        if let Inner::Incoming(receiver) = self.inner {
+            receiver.abort();
+        }
+    }
+
     /// The trailers of a response (RFC 9110 6.5), once its body was read to the end.
     ///
     /// `None` before the end, without trailers, and for a decompressed body.

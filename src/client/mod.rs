@@ -4,6 +4,7 @@
 //! - [`send`]: a request becomes a future of a response, redirects included; [`redirect`] holds their rules.
 //! - [`drive`]: a request is run by the caller's own handler.
 //! - [`blocking`]: the only place that blocks.
+//! - [`events`]: a request that goes on and on, with [`sse`], its format; [`backoff`] and [`timer`] say when again.
 //! - [`request`], [`response`], [`verbs`]: extension traits and shorthands. [`text`]: charsets.
 
 use std::sync::Arc;
@@ -17,23 +18,29 @@ use crate::config::ClientConfig;
 use crate::error::Error;
 use crate::handler::Handler;
 
+mod backoff;
 pub(crate) mod blocking;
 mod builder;
 mod drive;
+mod events;
 mod redirect;
 mod request;
 mod response;
 mod send;
+mod sse;
 mod text;
+mod timer;
 mod verbs;
 mod version;
 
 pub use blocking::CancelToken;
 pub use builder::HttpClientBuilder;
 pub use drive::Driving;
+pub use events::{BlockingEvents, EventStream};
 pub use request::RequestExt;
 pub use response::{AsyncReadResponseExt, ReadResponseExt, ResponseExt};
 pub use send::ResponseFuture;
+pub use sse::Event;
 #[cfg(feature = "script")]
 pub(crate) use text::decode as decode_text;
 pub use verbs::*;

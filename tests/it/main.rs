@@ -15,6 +15,7 @@ mod connections;
 mod decompression;
 mod driving;
 mod errors;
+mod events;
 mod executors;
 mod handler;
 mod isahc;
