@@ -350,6 +350,10 @@ impl From<Error> for io::Error {
             ErrorKind::InvalidRequest | ErrorKind::InvalidConfiguration => io::ErrorKind::InvalidInput,
             ErrorKind::NotAllowed => io::ErrorKind::PermissionDenied,
             ErrorKind::Cancelled | ErrorKind::ClientShutDown => io::ErrorKind::ConnectionAborted,
+            ErrorKind::Io => {
+                let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+                cause.map_or(io::ErrorKind::Other, io::Error::kind)
+            }
             _ => io::ErrorKind::Other,
         };
         io::Error::new(kind, error)
@@ -394,5 +398,7 @@ mod tests {
         assert_eq!(there.kind(), io::ErrorKind::TimedOut);
         let back = Error::from(there);
         assert_eq!(back.timeout_phase(), Some(TimeoutPhase::Body));
+        let there = io::Error::from(Error::from(io::Error::from(io::ErrorKind::BrokenPipe)));
+        assert_eq!(there.kind(), io::ErrorKind::BrokenPipe, "the kind of a cause is not lost");
     }
 }

@@ -67,10 +67,12 @@ mod client;
 #[cfg(feature = "script")]
 pub mod script;
 
+#[cfg(any(feature = "gzip", feature = "zstd"))]
+pub use body::ContentCoding;
 pub use body::{AsyncBody, Body};
 pub use client::{
     AsyncReadResponseExt, BlockingEvents, CancelToken, Driving, Event, EventStream, HttpClient, HttpClientBuilder,
-    ReadResponseExt, RequestExt, ResponseExt, ResponseFuture,
+    ReadResponseExt, RequestBuilderExt, RequestExt, ResponseExt, ResponseFuture,
 };
 pub use client::{delete, get, head, options, patch, post, put, send};
 pub use client::{delete_async, get_async, head_async, options_async, patch_async, post_async, put_async, send_async};
@@ -78,9 +80,16 @@ pub use error::{Error, ErrorKind};
 pub use handler::Metrics;
 pub use http::{self, Request, Response};
 
+/// Forms of texts, bytes, streams and files, sent as `multipart/form-data` (RFC 7578).
+pub mod multipart {
+    pub use crate::body::multipart::{Form, Part};
+}
+
 /// What a program that sends requests usually needs.
 pub mod prelude {
-    pub use crate::client::{AsyncReadResponseExt, HttpClient, ReadResponseExt, RequestExt, ResponseExt};
+    pub use crate::client::{
+        AsyncReadResponseExt, HttpClient, ReadResponseExt, RequestBuilderExt, RequestExt, ResponseExt,
+    };
     pub use crate::config::Configurable;
     pub use http::Request;
 }

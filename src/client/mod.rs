@@ -37,7 +37,7 @@ pub use blocking::CancelToken;
 pub use builder::HttpClientBuilder;
 pub use drive::Driving;
 pub use events::{BlockingEvents, EventStream};
-pub use request::RequestExt;
+pub use request::{RequestBuilderExt, RequestExt};
 pub use response::{AsyncReadResponseExt, ReadResponseExt, ResponseExt};
 pub use send::ResponseFuture;
 pub use sse::Event;

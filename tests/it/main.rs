@@ -24,4 +24,5 @@ mod redirects;
 mod script;
 mod streaming;
 mod tls;
+mod uploads;
 mod wire;
