@@ -36,7 +36,8 @@
 //! # }
 //! ```
 //!
-//! Your own state machine about a transfer: [`handler`]. Scripts: the module `script` (feature `script`).
+//! Forms with files: [`multipart`]. Server-sent events: [`HttpClient::events`]. Your own state machine about a transfer:
+//! [`handler`]. Scripts: the module `script` (feature `script`).
 //!
 //! # Features
 //!
@@ -46,7 +47,7 @@
 //! | `http2` | yes | HTTP/2 |
 //! | `rustls` | yes | TLS by rustls, with the platform's certificates |
 //! | `gzip`, `brotli`, `zstd` | yes | automatic decompression of these codings (`gzip` includes deflate) |
-//! | `json` | yes | `json()` on responses |
+//! | `json` | yes | `json()` on responses and on requests |
 //! | `text-decoding` | yes | charsets other than UTF-8 |
 //! | `script` | no | scripts in Rhai |
 //! | `tracing` | no | a span for each request |

@@ -121,9 +121,14 @@ pub struct EventStream {
 enum State {
     Idle,
     Connecting(ResponseFuture),
-    Open(AsyncBody, Parser),
+    Open(Box<Open>),
     Waiting(Sleep),
     Ended,
+}
+
+struct Open {
+    body: AsyncBody,
+    parser: Parser,
 }
 
 impl EventStream {
@@ -206,7 +211,7 @@ impl EventStream {
     /// The id after which the stream would go on now; empty if the server has set none.
     pub fn last_event_id(&self) -> &str {
         match &self.state {
-            State::Open(_, parser) => parser.last_id(),
+            State::Open(open) => open.parser.last_id(),
             _ => &self.last_id,
         }
     }
@@ -233,14 +238,14 @@ impl EventStream {
                         self.fail(Error::timeout(TimeoutPhase::Response).with_url(&self.parts.uri), None)
                     }
                 },
-                State::Open(body, parser) => match body.poll_fill_typed(cx) {
+                State::Open(open) => match open.body.poll_fill_typed(cx) {
                     Poll::Ready(Ok(&[])) => self.lose(Ok(())),
                     Poll::Ready(Ok(mut data)) => {
                         let here = data.len();
-                        let event = parser.next(&mut data);
+                        let event = open.parser.next(&mut data);
                         let used = here - data.len();
-                        body.consume_typed(used);
-                        if let Some(delay) = parser.take_retry() {
+                        open.body.consume_typed(used);
+                        if let Some(delay) = open.parser.take_retry() {
                             self.backoff.base = delay;
                         }
                         self.heard = Instant::now();
@@ -305,7 +310,7 @@ impl EventStream {
                 self.failures = 0;
                 self.heard = Instant::now();
                 let parser = Parser::new(self.event_size, std::mem::take(&mut self.last_id));
-                self.state = State::Open(body, parser);
+                self.state = State::Open(Box::new(Open { body, parser }));
                 Ok(None)
             }
             StatusCode::OK => {
@@ -359,9 +364,9 @@ impl EventStream {
 
     /// Ends the connection, if there is one, and keeps what it has set.
     fn close(&mut self) {
-        if let State::Open(body, parser) = std::mem::replace(&mut self.state, State::Idle) {
-            self.last_id = parser.last_id().to_owned();
-            body.abort();
+        if let State::Open(open) = std::mem::replace(&mut self.state, State::Idle) {
+            self.last_id = open.parser.last_id().to_owned();
+            open.body.abort();
         }
     }
 

@@ -70,12 +70,16 @@ fn dropping_the_stream_ends_its_connection_at_once() {
         responder.chunk(b"data: a\n\n")?;
         responder.stall()
     });
-    let mut events = events(&server);
-    block_on(events.next()).unwrap().unwrap();
-    let dropped = Instant::now();
-    drop(events);
-    let close = server.wait_for_close("/events", LONG).unwrap();
-    assert!(close.at - dropped < Duration::from_millis(400), "{:?}", close.at - dropped);
+    // A rest that is drained to save the connection takes half a second, always; a busy machine is late now and then.
+    let quick = (0..5).any(|attempt| {
+        let mut events = HttpClient::new().unwrap().events(server.url(&format!("/{attempt}"))).unwrap();
+        block_on(events.next()).unwrap().unwrap();
+        let dropped = Instant::now();
+        drop(events);
+        let close = server.wait_for_close(&format!("/{attempt}"), LONG).unwrap();
+        close.at.saturating_duration_since(dropped) < Duration::from_millis(300)
+    });
+    assert!(quick);
 }
 
 #[test]
@@ -276,8 +280,8 @@ fn a_silent_connection_is_given_up_and_made_again() {
             responder.start_chunked(200, &[STREAM])?;
             responder.chunk(b"id: 1\ndata: a\n\n")?;
             // Comments keep it open for longer than the limit.
-            for _ in 0..8 {
-                responder.sleep(Duration::from_millis(50))?;
+            for _ in 0..10 {
+                responder.sleep(Duration::from_millis(100))?;
                 responder.chunk(b":\n")?;
             }
             responder.chunk(b"id: 2\ndata: b\n\n")?;
@@ -285,7 +289,7 @@ fn a_silent_connection_is_given_up_and_made_again() {
         }
         _ => responder.send(204, &[], b""),
     });
-    let events = events(&server).idle_timeout(Duration::from_millis(250));
+    let events = events(&server).idle_timeout(Duration::from_millis(600));
     assert_eq!(data(block_on(events.collect())), ["a", "b"]);
     assert_eq!(server.last_request().header("last-event-id"), Some("2"));
 }
@@ -354,7 +358,7 @@ fn a_token_or_a_deadline_ends_an_iterator_and_its_connection() {
     assert!(server.wait_open(0, LONG));
     canceller.join().unwrap();
 
-    let deadline = Instant::now() + Duration::from_millis(200);
+    let deadline = Instant::now() + Duration::from_millis(700);
     let mut late = events(&server).blocking().deadline(deadline);
     assert_eq!(late.next().unwrap().unwrap().data, "a");
     assert_eq!(late.next().unwrap().unwrap_err().kind(), ErrorKind::Timeout);
