@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use http::Uri;
+use http::{StatusCode, Uri};
 
 /// What went wrong, as a class that a program can decide on.
 ///
@@ -62,6 +62,9 @@ pub enum ErrorKind {
     Timeout,
     /// TLS failed for another reason than a certificate.
     Tls,
+    /// The server answered with a status that the caller cannot go on with; [`Error::status`] tells which. Only what
+    /// needs a certain answer fails with it, such as an event stream: a plain request takes any status.
+    UnexpectedStatus,
 }
 
 impl ErrorKind {
@@ -92,6 +95,7 @@ impl ErrorKind {
             Self::TooManyRedirects => "too many redirects",
             Self::Timeout => "timed out",
             Self::Tls => "the TLS connection failed",
+            Self::UnexpectedStatus => "the server answered with an unexpected status",
         }
     }
 
@@ -122,6 +126,7 @@ impl ErrorKind {
             Self::TooManyRedirects => "too_many_redirects",
             Self::Timeout => "timeout",
             Self::Tls => "tls",
+            Self::UnexpectedStatus => "unexpected_status",
         }
     }
 }
@@ -187,6 +192,7 @@ struct Inner {
     phase: Option<TimeoutPhase>,
     /// How often the request was sent, where that was more than once.
     attempts: Option<u32>,
+    status: Option<StatusCode>,
     detail: Option<Box<str>>,
     url: Option<Box<str>>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
@@ -194,7 +200,7 @@ struct Inner {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind) -> Self {
-        Self(Arc::new(Inner { kind, phase: None, attempts: None, detail: None, url: None, source: None }))
+        Self(Arc::new(Inner { kind, phase: None, attempts: None, status: None, detail: None, url: None, source: None }))
     }
 
     pub(crate) fn invalid_request(detail: impl Into<String>) -> Self {
@@ -204,6 +210,12 @@ impl Error {
     pub(crate) fn timeout(phase: TimeoutPhase) -> Self {
         let mut error = Self::new(ErrorKind::Timeout);
         error.inner().phase = Some(phase);
+        error
+    }
+
+    pub(crate) fn unexpected_status(status: StatusCode) -> Self {
+        let mut error = Self::new(ErrorKind::UnexpectedStatus).with_detail(status.to_string());
+        error.inner().status = Some(status);
         error
     }
 
@@ -247,6 +259,11 @@ impl Error {
     /// How often the request was sent before it failed for good. 1 without retries.
     pub fn attempts(&self) -> u32 {
         self.0.attempts.unwrap_or(1)
+    }
+
+    /// The status that the server answered with; `None` unless the kind is [`ErrorKind::UnexpectedStatus`].
+    pub fn status(&self) -> Option<StatusCode> {
+        self.0.status
     }
 
     /// The URL of the request, without user and password.
@@ -368,6 +385,10 @@ impl From<Error> for io::Error {
             ErrorKind::InvalidRequest | ErrorKind::InvalidConfiguration => io::ErrorKind::InvalidInput,
             ErrorKind::NotAllowed | ErrorKind::EgressDenied => io::ErrorKind::PermissionDenied,
             ErrorKind::Cancelled | ErrorKind::ClientShutDown => io::ErrorKind::ConnectionAborted,
+            ErrorKind::Io => {
+                let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+                cause.map_or(io::ErrorKind::Other, io::Error::kind)
+            }
             _ => io::ErrorKind::Other,
         };
         io::Error::new(kind, error)
@@ -412,5 +433,7 @@ mod tests {
         assert_eq!(there.kind(), io::ErrorKind::TimedOut);
         let back = Error::from(there);
         assert_eq!(back.timeout_phase(), Some(TimeoutPhase::Body));
+        let there = io::Error::from(Error::from(io::Error::from(io::ErrorKind::BrokenPipe)));
+        assert_eq!(there.kind(), io::ErrorKind::BrokenPipe, "the kind of a cause is not lost");
     }
 }

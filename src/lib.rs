@@ -36,7 +36,8 @@
 //! # }
 //! ```
 //!
-//! Your own state machine about a transfer: [`handler`]. Scripts: the module `script` (feature `script`).
+//! Forms with files: [`multipart`]. Server-sent events: [`HttpClient::events`]. Your own state machine about a transfer:
+//! [`handler`]. Scripts: the module `script` (feature `script`).
 //!
 //! # Features
 //!
@@ -48,7 +49,7 @@
 //! | `openssl` | no | TLS by OpenSSL; where `rustls` is on as well, rustls is used |
 //! | `bundled-roots` | no | Mozilla's certificate authorities, to be used instead of the platform's |
 //! | `gzip`, `brotli`, `zstd` | yes | automatic decompression of these codings (`gzip` includes deflate) |
-//! | `json` | yes | `json()` on responses |
+//! | `json` | yes | `json()` on responses and on requests |
 //! | `text-decoding` | yes | charsets other than UTF-8 |
 //! | `psl` | yes | the public suffix list: no cookie for `co.uk` |
 //! | `script` | no | scripts in Rhai |
@@ -76,10 +77,12 @@ mod client;
 #[cfg(feature = "script")]
 pub mod script;
 
+#[cfg(any(feature = "gzip", feature = "zstd"))]
+pub use body::ContentCoding;
 pub use body::{AsyncBody, Body};
 pub use client::{
-    AsyncReadResponseExt, CancelToken, Driving, HttpClient, HttpClientBuilder, ReadResponseExt, Redirected, RequestExt,
-    ResponseExt, ResponseFuture, Stats, interceptor,
+    AsyncReadResponseExt, BlockingEvents, CancelToken, Driving, Event, EventStream, HttpClient, HttpClientBuilder,
+    ReadResponseExt, Redirected, RequestBuilderExt, RequestExt, ResponseExt, ResponseFuture, Stats, interceptor,
 };
 pub use client::{delete, get, head, options, patch, post, put, send};
 pub use client::{delete_async, get_async, head_async, options_async, patch_async, post_async, put_async, send_async};
@@ -87,9 +90,16 @@ pub use error::{Error, ErrorKind};
 pub use handler::Metrics;
 pub use http::{self, Request, Response};
 
+/// Forms of texts, bytes, streams and files, sent as `multipart/form-data` (RFC 7578).
+pub mod multipart {
+    pub use crate::body::multipart::{Form, Part};
+}
+
 /// What a program that sends requests usually needs.
 pub mod prelude {
-    pub use crate::client::{AsyncReadResponseExt, HttpClient, ReadResponseExt, RequestExt, ResponseExt};
+    pub use crate::client::{
+        AsyncReadResponseExt, HttpClient, ReadResponseExt, RequestBuilderExt, RequestExt, ResponseExt,
+    };
     pub use crate::config::Configurable;
     pub use http::Request;
 }

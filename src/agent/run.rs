@@ -25,6 +25,7 @@ use crate::error::{Error, ErrorKind};
 use crate::ffi::held::Held;
 use crate::ffi::options;
 use crate::ffi::poll::Heard;
+use crate::ffi::sockets;
 use crate::ffi::wall;
 
 /// Messages handled before the sockets get their turn again.
@@ -222,7 +223,7 @@ impl Agent {
                     // Sockets that were closed in this turn are forgotten first.
                     let bell = self.handle.bell().clone();
                     self.follow_sockets(&bell);
-                    drop(sender.send(self.report()));
+                    let _ = sender.send(self.report());
                 }
                 #[cfg(test)]
                 Message::Panic => panic!("asked to"),
@@ -247,7 +248,7 @@ impl Agent {
         // only towards a new connection that was not needed; transfers that may share one are left alone.
         let running = self.transfers.len();
         let plain = easy.get_ref().transfer.is_plain();
-        if plain && !self.limited && running >= BURST && self.selector.open() <= running {
+        if plain && !self.limited && running >= BURST && sockets::open() <= running {
             let _ = easy.fresh_connect(true);
         }
         if !plain {
@@ -308,7 +309,7 @@ impl Agent {
         }
         in_use.sort_unstable();
         in_use.dedup();
-        Report { open: self.selector.open(), in_use: in_use.len(), in_flight: self.transfers.len(), waiting }
+        Report { open: sockets::open(), in_use: in_use.len(), in_flight: self.transfers.len(), waiting }
     }
 
     fn fail(&mut self, slot: usize, error: Error) {

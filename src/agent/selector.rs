@@ -52,11 +52,6 @@ impl Selector {
         Ok(Self { sockets: HashMap::new(), wishes, restless: false })
     }
 
-    /// Connections that are open, as far as the poller has seen them.
-    pub(super) fn open(&self) -> usize {
-        self.sockets.len()
-    }
-
     /// Carries out what libcurl wished for since the last call.
     pub(super) fn apply(&mut self, poll: &Poll) -> io::Result<()> {
         // Closed ones first: libcurl may have been given the same number again since.

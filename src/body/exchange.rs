@@ -213,6 +213,11 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
+    /// Ends the transfer at once, and with it its connection: no small rest is drained to save it.
+    pub(crate) fn abort(self) {
+        self.shared.upstream.abandon_response();
+    }
+
     /// Waits for the head of the response.
     pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, Error>> {
         let mut state = self.shared.lock();

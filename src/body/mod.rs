@@ -4,13 +4,15 @@
 //! Both can be made from bytes, from readers and (asynchronously) from streams, and both are what a response carries.
 //!
 //! - [`exchange`]: the bounded queue between the agent and the reader of a response.
-//! - [`decode`]: content codings, undone while reading.
+//! - [`decode`], [`encode`]: content codings, undone and applied while reading.
+//! - [`multipart`]: forms; [`exact`] holds their parts to what they declare; [`file`]: a file that several read.
 //! - [`pump`]: a blocking reader made asynchronous by a thread of its own.
 //! - [`wake`]: wakes that wait for the end of the agent's turn.
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -24,10 +26,17 @@ use crate::error::Error;
 
 #[cfg(feature = "decompress")]
 pub(crate) mod decode;
+#[cfg(any(feature = "gzip", feature = "zstd"))]
+mod encode;
+mod exact;
 pub(crate) mod exchange;
+mod file;
+pub(crate) mod multipart;
 mod pump;
 pub(crate) mod wake;
 
+#[cfg(any(feature = "gzip", feature = "zstd"))]
+pub use encode::ContentCoding;
 use exchange::Receiver;
 
 /// The content codings this build can undo, for `Accept-Encoding`.
@@ -53,8 +62,11 @@ pub struct AsyncBody {
     inner: Inner,
     ahead: Ahead,
     /// Makes the body again from its start.
-    again: Option<Arc<dyn Fn() -> io::Result<AsyncBody> + Send + Sync>>,
+    again: Option<Make>,
 }
+
+/// Makes a body.
+type Make = Arc<dyn Fn() -> io::Result<AsyncBody> + Send + Sync>;
 
 enum Inner {
     Bytes(Bytes),
@@ -151,6 +163,13 @@ impl AsyncBody {
         }
     }
 
+    /// Drops the body of a response, ending its transfer at once: no small rest is drained to save the connection.
+    pub(crate) fn abort(self) {
+        if let Inner::Incoming(receiver) = self.inner {
+            receiver.abort();
+        }
+    }
+
     /// The trailers of a response (RFC 9110 6.5), once its body was read to the end.
     ///
     /// `None` before the end, without trailers, and for a decompressed body.
@@ -173,6 +192,18 @@ impl AsyncBody {
                 body.again = Some(make.clone());
                 body
             })),
+            _ => None,
+        }
+    }
+
+    /// What makes the same content once more, where that is possible. Nothing is made yet.
+    fn maker(&self) -> Option<Make> {
+        match (&self.inner, &self.again) {
+            (_, Some(make)) => Some(make.clone()),
+            (Inner::Bytes(bytes), None) => {
+                let bytes = bytes.clone();
+                Some(Arc::new(move || Ok(bytes.clone().into())))
+            }
             _ => None,
         }
     }
@@ -254,7 +285,8 @@ impl AsyncBody {
             Inner::Bytes(_) | Inner::Incoming(_) => {}
             _ if self.ahead.position < self.ahead.filled => {}
             _ => {
-                let mut bytes = std::mem::take(&mut self.ahead.bytes);
+                // Taken whole: what is left of it here would be read first.
+                let mut bytes = std::mem::take(&mut self.ahead).bytes;
                 bytes.resize(PIECE, 0);
                 let poll = self.poll_read_typed(cx, &mut bytes);
                 self.ahead = Ahead { bytes, position: 0, filled: 0 };
@@ -418,18 +450,34 @@ impl Body {
 
     /// The rest of a file, from its current position, with its length; can be sent again after a redirect.
     ///
+    /// What the file holds is read while it is sent: one that is cut meanwhile fails the request, and what is added to
+    /// it is not sent.
+    ///
     /// # Errors
     ///
-    /// Those of asking the file for its length and position.
+    /// Those of asking the file for its length and position; a folder is none.
     pub fn from_file(mut file: File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
         let start = file.stream_position()?;
-        let length = file.metadata()?.len().saturating_sub(start);
-        let body = AsyncBody::rewindable(move || {
-            let mut file = file.try_clone()?;
-            file.seek(SeekFrom::Start(start))?;
-            Ok(Self::from_reader_sized(file, length).0)
-        })?;
-        Ok(Self(body))
+        let length = metadata.len().saturating_sub(start);
+        let file = Arc::new(file);
+        let make = move || Ok(Self::from_reader_sized(file::Range::new(file.clone(), start), length).0);
+        AsyncBody::rewindable(make).map(Self)
+    }
+
+    /// The content of the file at a path. See [`from_file`](Self::from_file).
+    ///
+    /// # Errors
+    ///
+    /// Those of opening the file, with its path.
+    pub fn from_path(path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = path.as_ref();
+        File::open(path)
+            .and_then(Self::from_file)
+            .map_err(|error| io::Error::new(error.kind(), format!("could not open `{}`: {error}", path.display())))
     }
 
     /// A body that can be made again: when a redirect asks for it once more, `make` is called again.
@@ -519,5 +567,27 @@ from_memory! {
 impl<T: Into<AsyncBody>> From<Option<T>> for AsyncBody {
     fn from(body: Option<T>) -> Self {
         body.map_or_else(Self::empty, Into::into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::executor::block_on;
+
+    #[test]
+    fn a_long_body_of_a_reader_is_seen_piece_by_piece_and_to_its_end() {
+        let data: Vec<u8> = (0..PIECE * 3 + 5).map(|number| number as u8).collect();
+        let chunks: Vec<_> = data.chunks(PIECE + 7).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
+        let bodies = [
+            AsyncBody::from_reader(futures::io::Cursor::new(data.clone())),
+            AsyncBody::from_stream(futures::stream::iter(chunks)),
+            Body::from_reader(io::Cursor::new(data.clone())).into_async(),
+        ];
+        for body in bodies {
+            let mut all = Vec::new();
+            block_on(futures::io::copy_buf(body, &mut all)).unwrap();
+            assert!(all == data);
+        }
     }
 }

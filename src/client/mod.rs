@@ -5,6 +5,7 @@
 //!   [`redirect`].
 //! - [`drive`]: a request is run by the caller's own handler.
 //! - [`blocking`]: the only place that blocks.
+//! - [`events`]: a request that goes on and on, with [`sse`], its format; [`backoff`] and [`timer`] say when again.
 //! - [`request`], [`response`], [`verbs`]: extension traits and shorthands. [`text`]: charsets.
 
 use std::sync::Arc;
@@ -23,9 +24,11 @@ use redirect::Redirects;
 use remember::Memory;
 use retry::Retries;
 
+mod backoff;
 pub(crate) mod blocking;
 mod builder;
 mod drive;
+mod events;
 mod hop;
 pub mod interceptor;
 mod redirect;
@@ -34,6 +37,7 @@ mod request;
 mod response;
 mod retry;
 mod send;
+mod sse;
 mod stats;
 mod text;
 mod timer;
@@ -44,9 +48,11 @@ mod version;
 pub use blocking::CancelToken;
 pub use builder::HttpClientBuilder;
 pub use drive::Driving;
-pub use request::RequestExt;
+pub use events::{BlockingEvents, EventStream};
+pub use request::{RequestBuilderExt, RequestExt};
 pub use response::{AsyncReadResponseExt, ReadResponseExt, ResponseExt};
 pub use send::ResponseFuture;
+pub use sse::Event;
 pub use stats::Stats;
 #[cfg(feature = "script")]
 pub(crate) use text::decode as decode_text;

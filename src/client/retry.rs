@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::{HeaderMap, RETRY_AFTER};
 use http::{Request, Response};
 
+use super::backoff::retry_after;
 use super::interceptor::{AttemptDeadline, Interceptor, InterceptorFuture, Next};
 use super::timer::sleep;
 use super::trail::Trail;
@@ -45,7 +45,10 @@ async fn try_all(
         }
         let result = next.run(request).await;
         let outcome = match &result {
-            Ok(response) => Outcome::Status { status: response.status(), retry_after: retry_after(response.headers()) },
+            Ok(response) => Outcome::Status {
+                status: response.status(),
+                retry_after: retry_after(response.headers(), SystemTime::now()),
+            },
             Err(error) => Outcome::Failed { unsent: is_unsent(error), may_pass: may_pass(error) },
         };
         let wait = policy.decide(attempts, repeatable, outcome, fastrand::f64());
@@ -99,33 +102,5 @@ fn may_pass(error: &Error) -> bool {
         | ErrorKind::AgentLost
         | ErrorKind::ResponseBodyTruncated => true,
         _ => false,
-    }
-}
-
-/// RFC 9110 10.2.3: seconds, or a date.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let parse = |text: &str| {
-            retry_after(&HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())])).map(|wait| wait.as_secs())
-        };
-        assert_eq!(parse("120"), Some(120));
-        assert_eq!(parse("soon"), None);
-        assert_eq!(parse("-1"), None);
-        assert_eq!(parse("Fri, 31 Dec 1999 23:59:59 GMT"), Some(0));
-        let later = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(60));
-        assert!((58..=60).contains(&parse(&later).unwrap()));
     }
 }

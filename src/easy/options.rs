@@ -65,7 +65,7 @@ pub(super) fn configure(easy: &mut Easy, config: &RequestConfig) -> Result<(), E
     options::set_protocols(easy, c"http,https").map_err(failed)?;
     options::set_long(easy, LongOption::SuppressConnectHeaders, 1).map_err(failed)?;
     options::set_long(easy, LongOption::DisallowUsernameInUrl, 1).map_err(failed)?;
-    sockets::report_closed(easy).map_err(failed)?;
+    sockets::report(easy).map_err(failed)?;
 
     let limit = connect_timeout.unwrap_or(Some(CONNECT_TIMEOUT));
     easy.connect_timeout(limit.map_or(FOREVER, at_least_a_millisecond)).map_err(failed)?;
