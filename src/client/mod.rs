@@ -4,6 +4,7 @@
 //! - [`send`]: a request becomes a future of a response, redirects included; [`redirect`] holds their rules.
 //! - [`drive`]: a request is run by the caller's own handler.
 //! - [`blocking`]: the only place that blocks.
+//! - [`hsts`], [`alt_svc`]: what servers said about their hosts; [`kept`] and [`lexer`] serve both.
 //! - [`request`], [`response`], [`verbs`]: extension traits and shorthands. [`text`]: charsets.
 
 use std::sync::Arc;
@@ -17,9 +18,17 @@ use crate::config::ClientConfig;
 use crate::error::Error;
 use crate::handler::Handler;
 
+#[allow(dead_code, unreachable_pub, reason = "wired in by the send path")]
+mod alt_svc;
 pub(crate) mod blocking;
 mod builder;
 mod drive;
+#[allow(dead_code, unreachable_pub, reason = "wired in by the send path")]
+mod hsts;
+#[allow(dead_code, reason = "wired in by the send path")]
+mod kept;
+#[allow(dead_code, reason = "wired in by the send path")]
+mod lexer;
 mod redirect;
 mod request;
 mod response;
