@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
+use super::alt_svc::AltSvcCache;
+use super::hsts::HstsCache;
 use super::interceptor::Interceptor;
 use super::{HttpClient, Interceptors};
 use crate::config::{ClientConfig, Configurable, EgressPolicy, RequestConfig, Sealed};
@@ -66,6 +68,19 @@ impl HttpClientBuilder {
     /// Keeps cookies in a new [`CookieJar`](crate::cookies::CookieJar) of this client's own. Default: no.
     pub fn cookies(self) -> Self {
         self.cookie_jar(crate::cookies::CookieJar::new())
+    }
+
+    /// Remembers which hosts want TLS, and asks them over TLS only (HSTS, RFC 6797). Default: nothing is remembered.
+    pub fn hsts(mut self, cache: HstsCache) -> Self {
+        self.interceptors.memory.hsts = Some(cache);
+        self
+    }
+
+    /// Remembers where else origins answer, and asks there first (Alt-Svc, RFC 7838). An alternative that cannot be
+    /// reached is left alone for a while. Default: nothing is remembered.
+    pub fn alt_svc(mut self, cache: AltSvcCache) -> Self {
+        self.interceptors.memory.alt_svc = Some(cache);
+        self
     }
 
     /// The most connections open at once; further requests wait for one. 0 and the default: unlimited.

@@ -6,6 +6,7 @@
 //! - [`drive`]: a request is run by the caller's own handler.
 //! - [`blocking`]: the only place that blocks.
 //! - [`events`]: a request that goes on and on, with [`sse`], its format; [`backoff`] and [`timer`] say when again.
+//! - [`hsts`], [`alt_svc`]: what servers said about their hosts; [`kept`] and [`lexer`] serve both.
 //! - [`request`], [`response`], [`verbs`]: extension traits and shorthands. [`text`]: charsets.
 
 use std::sync::Arc;
@@ -24,13 +25,17 @@ use redirect::Redirects;
 use remember::Memory;
 use retry::Retries;
 
+mod alt_svc;
 mod backoff;
 pub(crate) mod blocking;
 mod builder;
 mod drive;
 mod events;
 mod hop;
+mod hsts;
 pub mod interceptor;
+mod kept;
+mod lexer;
 mod redirect;
 mod remember;
 mod request;
@@ -45,10 +50,12 @@ mod trail;
 mod verbs;
 mod version;
 
+pub use alt_svc::AltSvcCache;
 pub use blocking::CancelToken;
 pub use builder::HttpClientBuilder;
 pub use drive::Driving;
 pub use events::{BlockingEvents, EventStream};
+pub use hsts::HstsCache;
 pub use request::{RequestBuilderExt, RequestExt};
 pub use response::{AsyncReadResponseExt, ReadResponseExt, ResponseExt};
 pub use send::ResponseFuture;
@@ -82,11 +89,12 @@ pub struct HttpClient {
     inner: Arc<Inner>,
 }
 
-/// The user's own steps, outside and inside of the client's.
+/// What a builder collects for the steps of its client: the user's own, outside and inside, and what is remembered.
 #[derive(Clone, Default)]
 pub(crate) struct Interceptors {
     outer: Vec<Arc<dyn Interceptor>>,
     network: Vec<Arc<dyn Interceptor>>,
+    memory: Memory,
 }
 
 impl std::fmt::Debug for Interceptors {
@@ -100,7 +108,7 @@ pub(crate) struct Inner {
     config: ClientConfig,
     /// What requests go through, from the outside in.
     steps: Steps,
-    /// Some of the steps are the user's: every request goes through them.
+    /// Some of the steps have something to do for every request.
     intercepted: bool,
 }
 
@@ -132,8 +140,8 @@ impl HttpClient {
             connections_per_host: config.max_connections_per_host,
             connection_cache: config.connection_cache_size,
         };
-        let intercepted = !own.outer.is_empty() || !own.network.is_empty();
-        let ours: [Arc<dyn Interceptor>; 3] = [Arc::new(Retries), Arc::new(Redirects), Arc::new(Memory)];
+        let intercepted = !own.outer.is_empty() || !own.network.is_empty() || own.memory.is_needed();
+        let ours: [Arc<dyn Interceptor>; 3] = [Arc::new(Retries), Arc::new(Redirects), Arc::new(own.memory)];
         let steps = own.outer.into_iter().chain(ours).chain(own.network).collect();
         Self { inner: Arc::new(Inner { agents: Agents::new(limits), config, steps, intercepted }) }
     }

@@ -1,40 +1,138 @@
-//! The step that remembers what servers said and applies it to later requests: cookies.
+//! The step that remembers what servers said and applies it to later requests: cookies, HSTS, Alt-Svc.
 
 use std::time::SystemTime;
 
 use http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
-use http::{Request, Response, Uri};
+use http::{Request, Response, StatusCode, Uri};
 
-use super::interceptor::{Interceptor, InterceptorFuture, Next};
+use super::alt_svc::{AltSvcCache, Alternative};
+use super::hsts::HstsCache;
+use super::interceptor::{Interceptor, InterceptorFuture, Next, Settings};
+use super::kept::Tls;
 use crate::body::AsyncBody;
+use crate::config::{ConnectTo, RequestConfig, VersionNegotiation};
 use crate::cookies::CookieJar;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind, TimeoutPhase};
 
-/// Adds what is remembered to every transfer, and remembers what its response says.
-pub(super) struct Memory;
+/// Applies what is remembered to every transfer, and remembers what its response says.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Memory {
+    pub(super) hsts: Option<HstsCache>,
+    pub(super) alt_svc: Option<AltSvcCache>,
+}
 
-impl Interceptor for Memory {
-    fn intercept<'a>(&'a self, mut request: Request<AsyncBody>, next: Next<'a>) -> InterceptorFuture<'a> {
-        let jar = next.settings(request.extensions()).get(|config| config.cookie_jar.as_ref()).cloned().flatten();
-        let Some(jar) = jar else { return next.run(request) };
-        let uri = request.uri().clone();
-        if let Some(cookies) = jar.header_for(&uri, SystemTime::now()) {
-            add_cookies(request.headers_mut(), &cookies);
-        }
-        Box::pin(remember(request, next, jar, uri))
+impl Memory {
+    /// Whether there is something to remember for every request.
+    pub(super) fn is_needed(&self) -> bool {
+        self.hsts.is_some() || self.alt_svc.is_some()
     }
 }
 
-async fn remember(
-    request: Request<AsyncBody>,
-    next: Next<'_>,
-    jar: CookieJar,
-    uri: Uri,
-) -> Result<Response<AsyncBody>, Error> {
-    let mut response = next.run(request).await?;
-    jar.store(&uri, response.headers().get_all(SET_COOKIE).iter(), SystemTime::now());
-    response.extensions_mut().insert(jar);
-    Ok(response)
+impl Interceptor for Memory {
+    fn intercept<'a>(&'a self, mut request: Request<AsyncBody>, next: Next<'a>) -> InterceptorFuture<'a> {
+        let settings = next.settings(request.extensions());
+        let jar = settings.get(|config| config.cookie_jar.as_ref()).cloned().flatten();
+        if jar.is_none() && !self.is_needed() {
+            return next.run(request);
+        }
+        let tls = verification(settings);
+        let now = SystemTime::now();
+        if let Some(https) = self.hsts.as_ref().and_then(|hsts| hsts.upgrade(request.uri(), now)) {
+            *request.uri_mut() = https;
+        }
+        if let Some(cookies) = jar.as_ref().and_then(|jar| jar.header_for(request.uri(), now)) {
+            add_cookies(request.headers_mut(), &cookies);
+        }
+        Box::pin(self.remember(request, next, jar, tls))
+    }
+}
+
+impl Memory {
+    async fn remember(
+        &self,
+        request: Request<AsyncBody>,
+        next: Next<'_>,
+        jar: Option<CookieJar>,
+        tls: Tls,
+    ) -> Result<Response<AsyncBody>, Error> {
+        let uri = request.uri().clone();
+        let mut response = self.send(request, next, &uri).await?;
+        let now = SystemTime::now();
+        if let Some(hsts) = &self.hsts {
+            hsts.learn(&uri, response.headers(), tls, now);
+        }
+        if let Some(alt_svc) = &self.alt_svc {
+            alt_svc.learn(&uri, response.headers(), tls, now);
+        }
+        if let Some(jar) = jar {
+            jar.store(&uri, response.headers().get_all(SET_COOKIE).iter(), now);
+            response.extensions_mut().insert(jar);
+        }
+        Ok(response)
+    }
+
+    /// Sends to the alternative that the origin has announced, if there is one, and to the origin if that does not answer.
+    async fn send(&self, request: Request<AsyncBody>, next: Next<'_>, uri: &Uri) -> Result<Response<AsyncBody>, Error> {
+        let best = |cache: &AltSvcCache| cache.best(uri, SystemTime::now(), &spoken());
+        let Some((cache, alternative)) = self.alt_svc.as_ref().and_then(|cache| Some((cache, best(cache)?))) else {
+            return next.run(request).await;
+        };
+        let (parts, body) = request.into_parts();
+        let failed = |error| Error::new(ErrorKind::RequestBody).with_source(error).with_url(uri);
+        let again = body.again().transpose().map_err(failed)?;
+        let mut elsewhere = Request::from_parts(parts.clone(), body);
+        detour(&mut elsewhere, uri, &alternative);
+        let result = next.run(elsewhere).await;
+        let unusable = match &result {
+            // RFC 7838 6: the alternative does not answer for the origin.
+            Ok(response) => response.status() == StatusCode::MISDIRECTED_REQUEST,
+            Err(error) => is_unreachable(error),
+        };
+        if !unusable {
+            return result;
+        }
+        cache.failed(uri, &alternative, SystemTime::now());
+        match again {
+            Some(body) => next.run(Request::from_parts(parts, body)).await,
+            None => result,
+        }
+    }
+}
+
+fn verification(settings: Settings<'_>) -> Tls {
+    let careless = settings.get(|config| config.tls.accepts_anything().then_some(())).is_some();
+    if careless { Tls::Unverified } else { Tls::Verified }
+}
+
+/// The protocols of alternatives that the linked libcurl can speak.
+fn spoken() -> Vec<&'static str> {
+    let version = curl::Version::get();
+    let all = [("h3", version.feature_http3()), ("h2", version.feature_http2()), ("http/1.1", true)];
+    all.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
+}
+
+/// Lets the request go to the alternative. The certificate there must still be the origin's.
+fn detour(request: &mut Request<AsyncBody>, uri: &Uri, to: &Alternative) {
+    let Some(host) = uri.host() else { return };
+    let port = uri.port_u16().unwrap_or(443);
+    let config = request.extensions_mut().get_or_insert_default::<RequestConfig>();
+    config.names.connect_to = Some(ConnectTo::new().add(host, port, &to.host, to.port));
+    if to.protocol == "h3" {
+        config.version = Some(VersionNegotiation::http3());
+    }
+}
+
+/// Whether the other side was never reached, or is not who it should be.
+fn is_unreachable(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::ConnectionFailed | ErrorKind::NameResolution | ErrorKind::Tls | ErrorKind::BadServerCertificate => {
+            true
+        }
+        ErrorKind::Timeout => {
+            matches!(error.timeout_phase(), Some(TimeoutPhase::NameResolution | TimeoutPhase::Connect))
+        }
+        _ => false,
+    }
 }
 
 /// Joins the jar's cookies to those that the request sets itself; RFC 6265bis 5.8.3 wants one header.

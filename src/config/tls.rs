@@ -269,6 +269,11 @@ impl TlsConfig {
         self
     }
 
+    /// Whether a server need not prove who it is.
+    pub(crate) fn accepts_anything(&self) -> bool {
+        self.accept_invalid_certs.unwrap_or(false) || self.accept_invalid_hosts.unwrap_or(false)
+    }
+
     /// Accepts a certificate for any name, as long as a trusted authority signed it. Default: no. Not with rustls.
     ///
     /// (`CURLOPT_SSL_VERIFYHOST`)

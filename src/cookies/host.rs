@@ -53,12 +53,10 @@ pub(super) fn is_public_suffix(domain: &str) -> bool {
 /// The URL's path as it will be asked for: without dot segments.
 pub(super) fn request_path(url: &Uri) -> Cow<'_, str> {
     let path = url.path();
-    if path.contains("/.") || path.to_ascii_lowercase().contains("/%2e") {
-        if let Ok(clean) = url::Url::parse(&format!("http://h{path}")) {
-            return Cow::Owned(clean.path().to_owned());
-        }
-    }
-    Cow::Borrowed(path)
+    let encoded_dot = |bytes: &[u8]| bytes.eq_ignore_ascii_case(b"/%2e");
+    let has_dots = path.contains("/.") || path.as_bytes().windows(4).any(encoded_dot);
+    let clean = has_dots.then(|| url::Url::parse(&format!("http://h{path}")).ok()).flatten();
+    clean.map_or(Cow::Borrowed(path), |clean| Cow::Owned(clean.path().to_owned()))
 }
 
 /// RFC 6265bis 5.1.4: the path of a cookie that names none.
