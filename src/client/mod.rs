@@ -4,7 +4,8 @@
 //! - [`send`]: a request becomes a future of a response, redirects included; [`redirect`] holds their rules.
 //! - [`drive`]: a request is run by the caller's own handler.
 //! - [`blocking`]: the only place that blocks.
-//! - [`events`]: a request that goes on and on, with [`sse`], its format; [`backoff`] and [`timer`] say when again.
+//! - [`events`]: a request that goes on and on, with [`sse`], its format; [`events_blocking`] for a thread that may block;
+//!   [`backoff`] and [`timer`] say when again.
 //! - [`request`], [`response`], [`verbs`]: extension traits and shorthands. [`text`]: charsets.
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub(crate) mod blocking;
 mod builder;
 mod drive;
 mod events;
+mod events_blocking;
 mod redirect;
 mod request;
 mod response;
@@ -36,7 +38,8 @@ mod version;
 pub use blocking::CancelToken;
 pub use builder::HttpClientBuilder;
 pub use drive::Driving;
-pub use events::{BlockingEvents, EventStream};
+pub use events::EventStream;
+pub use events_blocking::BlockingEvents;
 pub use request::{RequestBuilderExt, RequestExt};
 pub use response::{AsyncReadResponseExt, ReadResponseExt, ResponseExt};
 pub use send::ResponseFuture;
