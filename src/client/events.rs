@@ -13,7 +13,7 @@ use http::request::Parts;
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 
 use super::backoff::{self, Backoff};
-use super::blocking::{CancelToken, Patience, block_on_with};
+use super::events_blocking::BlockingEvents;
 use super::sse::{Event, Parser};
 use super::timer::{Sleep, sleep};
 use super::{HttpClient, Inner, ResponseFuture, to_uri};
@@ -216,12 +216,16 @@ impl EventStream {
         }
     }
 
-    /// The same events for a thread that may block.
-    pub fn blocking(self) -> BlockingEvents {
-        BlockingEvents { stream: self, patience: Patience::default() }
+    pub(super) fn url(&self) -> &Uri {
+        &self.parts.uri
     }
 
-    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
+    /// The same events for a thread that may block.
+    pub fn blocking(self) -> BlockingEvents {
+        BlockingEvents::new(self)
+    }
+
+    pub(super) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
         for _ in 0..PIECES {
             let step = match &mut self.state {
                 State::Idle => self.connect(),
@@ -370,7 +374,8 @@ impl EventStream {
         }
     }
 
-    fn end(&mut self) {
+    /// Ends the stream for good, and its connection at once.
+    pub(super) fn end(&mut self) {
         self.close();
         self.watch = None;
         self.state = State::Ended;
@@ -420,82 +425,3 @@ impl fmt::Debug for EventStream {
         f.debug_struct("EventStream").field("state", &state).field("failures", &self.failures).finish_non_exhaustive()
     }
 }
-
-/// Server-sent events, as an `Iterator` that blocks the thread for each. See [`EventStream`], of which
-/// [`EventStream::blocking`] makes one.
-///
-/// # Examples
-///
-/// ```no_run
-/// use marmot::HttpClient;
-///
-/// for event in HttpClient::new()?.events_blocking("https://example.org/news")? {
-///     println!("{}", event?.data);
-/// }
-/// # Ok::<(), marmot::Error>(())
-/// ```
-#[derive(Debug)]
-#[must_use = "an iterator does nothing until it is asked"]
-pub struct BlockingEvents {
-    stream: EventStream,
-    patience: Patience,
-}
-
-impl BlockingEvents {
-    /// Ends the stream with [`ErrorKind::Cancelled`] when the token is cancelled, within a wait too.
-    pub fn cancel_token(mut self, token: CancelToken) -> Self {
-        self.patience.cancel = Some(token);
-        self
-    }
-
-    /// Ends the stream with [`ErrorKind::Timeout`] at this time. Default: never.
-    pub fn deadline(mut self, deadline: impl Into<Option<Instant>>) -> Self {
-        self.patience.deadline = deadline.into();
-        self
-    }
-
-    /// Waits for the next event, but no longer than `limit`; `None` is the end of the stream.
-    ///
-    /// # Errors
-    ///
-    /// Those of the stream, which end it; and [`ErrorKind::Timeout`] after `limit`, which does not: the next call goes
-    /// on where this one stopped.
-    pub fn next_within(&mut self, limit: Duration) -> Result<Option<Event>, Error> {
-        let mut patience = self.patience.clone();
-        let own = Instant::now().checked_add(limit);
-        patience.deadline = patience.deadline.into_iter().chain(own).min();
-        match self.wait(&patience) {
-            Err(error) if self.patience.check().is_ok() => Err(error),
-            Err(_) => self.next().transpose(),
-            Ok(item) => item.transpose(),
-        }
-    }
-
-    /// The id after which the stream would go on now. See [`EventStream::last_event_id`].
-    pub fn last_event_id(&self) -> &str {
-        self.stream.last_event_id()
-    }
-
-    fn wait(&mut self, patience: &Patience) -> Result<Option<Result<Event, Error>>, Error> {
-        if self.stream.is_terminated() {
-            return Ok(None);
-        }
-        // A stream that always has something would never come to ask.
-        self.patience.check()?;
-        block_on_with(std::future::poll_fn(|cx| self.stream.poll_event(cx)), patience)
-    }
-}
-
-impl Iterator for BlockingEvents {
-    type Item = Result<Event, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let patience = self.patience.clone();
-        self.wait(&patience).unwrap_or_else(|error| {
-            self.stream.end();
-            Some(Err(error.with_url(&self.stream.parts.uri)))
-        })
-    }
-}
-
-impl std::iter::FusedIterator for BlockingEvents {}

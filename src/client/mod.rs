@@ -2,10 +2,11 @@
 //!
 //! - [`builder`]: a client is configured.
 //! - [`send`]: a request becomes a future of a response: by one [`hop`], or through the client's steps ([`interceptor`]):
-//!   [`redirect`].
+//!   [`retry`], [`redirect`], [`remember`]. [`trail`] tells how a response came about.
 //! - [`drive`]: a request is run by the caller's own handler.
 //! - [`blocking`]: the only place that blocks.
-//! - [`events`]: a request that goes on and on, with [`sse`], its format; [`backoff`] and [`timer`] say when again.
+//! - [`events`]: a request that goes on and on, with [`sse`], its format; [`events_blocking`] for a thread that may block;
+//!   [`backoff`] and [`timer`] say when again.
 //! - [`hsts`], [`alt_svc`]: what servers said about their hosts; [`kept`] and [`lexer`] serve both.
 //! - [`request`], [`response`], [`verbs`]: extension traits and shorthands. [`text`]: charsets.
 
@@ -31,6 +32,7 @@ pub(crate) mod blocking;
 mod builder;
 mod drive;
 mod events;
+mod events_blocking;
 mod hop;
 mod hsts;
 pub mod interceptor;
@@ -54,7 +56,8 @@ pub use alt_svc::AltSvcCache;
 pub use blocking::CancelToken;
 pub use builder::HttpClientBuilder;
 pub use drive::Driving;
-pub use events::{BlockingEvents, EventStream};
+pub use events::EventStream;
+pub use events_blocking::BlockingEvents;
 pub use hsts::HstsCache;
 pub use request::{RequestBuilderExt, RequestExt};
 pub use response::{AsyncReadResponseExt, ReadResponseExt, ResponseExt};

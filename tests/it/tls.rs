@@ -145,3 +145,49 @@ fn a_busy_connection_without_http2_keeps_nobody_waiting() {
     assert!(start.elapsed() < std::time::Duration::from_secs(3), "{:?}", start.elapsed());
     assert_eq!(block_on(slow).unwrap().version(), Version::HTTP_11);
 }
+
+#[test]
+fn a_host_that_wanted_tls_is_asked_over_tls_from_then_on() {
+    let nginx = nginx();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("hsts");
+    let cache = marmot::HstsCache::file(&path).unwrap();
+    let builder = || HttpClient::builder().ca_certificates(CaCertificates::file(nginx.ca_pem_path()));
+    let client = builder().hsts(cache.clone()).build().unwrap();
+    // The port stays as it is, so plain HTTP to the TLS port shows the difference.
+    let plain = nginx.tls_url("/port").replace("https://", "http://");
+    assert_eq!(client.get(&plain).unwrap().status(), 400);
+    client.get(nginx.tls_url("/hsts")).unwrap();
+    let mut response = client.get(&plain).unwrap();
+    assert_eq!(response.text().unwrap(), nginx.tls_port().to_string());
+    assert_eq!(response.effective_uri().unwrap().scheme_str(), Some("https"));
+
+    cache.save().unwrap();
+    let again = builder().hsts(marmot::HstsCache::file(&path).unwrap()).build().unwrap();
+    assert_eq!(again.get(&plain).unwrap().status(), 200);
+
+    // What an unverified server says is not believed.
+    let careless =
+        HttpClient::builder().danger_accept_invalid_certs(true).hsts(marmot::HstsCache::new()).build().unwrap();
+    careless.get(nginx.tls_url("/hsts")).unwrap();
+    assert_eq!(careless.get(&plain).unwrap().status(), 400);
+}
+
+#[test]
+fn an_alternative_service_is_used_and_left_alone_when_it_does_not_answer() {
+    let nginx = nginx();
+    let builder = || HttpClient::builder().ca_certificates(CaCertificates::file(nginx.ca_pem_path()));
+    let client = builder().alt_svc(marmot::AltSvcCache::new()).build().unwrap();
+    let origin = nginx.tls_port().to_string();
+    assert_eq!(client.get(nginx.tls_url("/alt-svc")).unwrap().text().unwrap(), origin);
+    let elsewhere = client.get(nginx.tls_url("/port")).unwrap().text().unwrap();
+    assert_eq!(nginx.tls_http1_url("").split(':').nth(2), Some(elsewhere.as_str()));
+    assert_ne!(elsewhere, origin);
+
+    let client = builder().alt_svc(marmot::AltSvcCache::new()).build().unwrap();
+    client.get(nginx.tls_url("/alt-dead")).unwrap();
+    for _ in 0..2 {
+        assert_eq!(client.get(nginx.tls_url("/port")).unwrap().text().unwrap(), origin);
+    }
+    assert_eq!(client.stats().failed, 1, "the dead one was tried once");
+}

@@ -12,6 +12,7 @@
 //! | `/upload` | any method: reads the whole body, answers its length as text |
 //! | `/status/CODE` | 200, 204, 400, 401, 403, 404, 429, 500, 502, 503 |
 //! | `/redirect/self`, `/redirect/tls`, `/redirect/plain` | 302 to `/small.txt` here, on the TLS port, on the plain port |
+//! | `/port`, `/hsts`, `/alt-svc`, `/alt-dead` | the port; with Strict-Transport-Security; with Alt-Svc to the HTTP/1.1 TLS port, to port 1 |
 //! | `/proto` | `PROTOCOL CONNECTION REQUEST`: the version, the number of the connection, that of the request on it |
 
 use std::fs::{self, File};
@@ -223,6 +224,10 @@ fn config(dir: &Path, plain: u16, tls: u16, tls_http1: u16, bad: &[u16]) -> Stri
         location = /redirect/self {{ return 302 /small.txt; }}
         location = /redirect/tls {{ return 302 https://localhost:{tls}/small.txt; }}
         location = /redirect/plain {{ return 302 http://127.0.0.1:{plain}/small.txt; }}
+        location = /alt-svc {{ add_header Alt-Svc "http%2F1.1=\":{tls_http1}\"; ma=60"; return 200 "$server_port"; }}
+        location = /alt-dead {{ add_header Alt-Svc "http%2F1.1=\":1\"; ma=60"; return 200 "$server_port"; }}
+        location = /hsts {{ add_header Strict-Transport-Security "max-age=60"; return 200 "$server_port"; }}
+        location = /port {{ return 200 "$server_port"; }}
         location = /proto {{ return 200 "$server_protocol $connection $connection_requests\n"; }}
         {statuses}"#
     );
