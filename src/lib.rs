@@ -81,9 +81,9 @@ pub mod script;
 pub use body::ContentCoding;
 pub use body::{AsyncBody, Body};
 pub use client::{
-    AltSvcCache, AsyncReadResponseExt, BlockingEvents, CancelToken, Driving, Event, EventStream, HstsCache, HttpClient,
-    HttpClientBuilder, ReadResponseExt, Redirected, RequestBuilderExt, RequestExt, ResponseExt, ResponseFuture, Stats,
-    interceptor,
+    AltSvcCache, AsyncReadResponseExt, BlockingEvents, CancelToken, Download, Downloaded, Driving, Event, EventStream,
+    HstsCache, HttpClient, HttpClientBuilder, ReadResponseExt, Redirected, RequestBuilderExt, RequestExt, ResponseExt,
+    ResponseFuture, Stats, interceptor,
 };
 pub use client::{delete, get, head, options, patch, post, put, send};
 pub use client::{delete_async, get_async, head_async, options_async, patch_async, post_async, put_async, send_async};

@@ -138,6 +138,25 @@ impl CancelToken {
     }
 }
 
+/// Ends a thread's wait when the future that waits for the thread is dropped.
+pub(super) struct CancelOnDrop(CancelToken);
+
+impl CancelOnDrop {
+    pub(super) fn new(token: CancelToken) -> Self {
+        Self(token)
+    }
+
+    pub(super) fn token(&self) -> &CancelToken {
+        &self.0
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
 /// Takes its waker out of the token again.
 struct Watch<'a> {
     token: &'a CancelToken,

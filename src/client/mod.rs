@@ -5,6 +5,7 @@
 //!   [`retry`], [`redirect`], [`remember`]. [`trail`] tells how a response came about.
 //! - [`drive`]: a request is run by the caller's own handler.
 //! - [`blocking`]: the only place that blocks.
+//! - [`download`]: a request whose response becomes a file, whole or not at all.
 //! - [`events`]: a request that goes on and on, with [`sse`], its format; [`events_blocking`] for a thread that may block;
 //!   [`backoff`] and [`timer`] say when again.
 //! - [`hsts`], [`alt_svc`]: what servers said about their hosts; [`kept`] and [`lexer`] serve both.
@@ -30,6 +31,7 @@ mod alt_svc;
 mod backoff;
 pub(crate) mod blocking;
 mod builder;
+mod download;
 mod drive;
 mod events;
 mod events_blocking;
@@ -55,6 +57,7 @@ mod version;
 pub use alt_svc::AltSvcCache;
 pub use blocking::CancelToken;
 pub use builder::HttpClientBuilder;
+pub use download::{Download, Downloaded};
 pub use drive::Driving;
 pub use events::EventStream;
 pub use events_blocking::BlockingEvents;

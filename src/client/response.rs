@@ -4,13 +4,14 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use futures::channel::oneshot;
 use futures::io::{AsyncWrite, AsyncWriteExt};
 use http::{Response, Uri};
 
-use super::blocking::{CancelToken, Patience, block_on, block_on_with};
+use super::blocking::{CancelOnDrop, CancelToken, Patience, block_on, block_on_with};
 use super::text;
 use super::trail::{Redirected, Trail};
 use crate::body::{AsyncBody, Body};
@@ -166,7 +167,7 @@ impl ReadResponseExt for Response<Body> {
     }
 }
 
-fn copy(
+pub(super) fn copy(
     body: &mut AsyncBody,
     patience: &Patience,
     mut write: impl FnMut(&[u8]) -> io::Result<()>,
@@ -196,7 +197,9 @@ fn copy_to_file(body: &mut AsyncBody, path: &Path, patience: &Patience) -> Resul
         Error::new(ErrorKind::Io).with_detail(format!("{what} `{}`", path.display())).with_source(error)
     };
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
+    // Two copies to one name, in this process or another, do not meet.
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    name.push(format!(".{}-{}.part", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
     let part = path.with_file_name(name);
     let mut file = OpenOptions::new()
         .write(true)
@@ -211,15 +214,6 @@ fn copy_to_file(body: &mut AsyncBody, path: &Path, patience: &Patience) -> Resul
         let _ = fs::remove_file(&part);
     }
     copied
-}
-
-/// Ends a thread's wait when the future that waits for the thread is dropped.
-struct CancelOnDrop(CancelToken);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.cancel();
-    }
 }
 
 /// Reads the body of a response asynchronously, under any executor. The methods are those of [`ReadResponseExt`].
@@ -285,8 +279,8 @@ impl AsyncReadResponseExt for Response<AsyncBody> {
 
     async fn copy_to_file<P: AsRef<Path> + Send>(&mut self, path: P) -> Result<u64, Error> {
         let (done, finished) = oneshot::channel();
-        let cancel = CancelOnDrop(CancelToken::new());
-        let patience = Patience { deadline: None, cancel: Some(cancel.0.clone()) };
+        let cancel = CancelOnDrop::new(CancelToken::new());
+        let patience = Patience { deadline: None, cancel: Some(cancel.token().clone()) };
         let path = path.as_ref().to_owned();
         let mut body = std::mem::take(self.body_mut());
         let started = thread::Builder::new().name("marmot-write".into()).spawn(move || {

@@ -12,6 +12,7 @@ pub(crate) mod egress;
 pub(crate) mod fork;
 pub(crate) mod held;
 pub(crate) mod memfile;
+pub(crate) mod lock;
 pub(crate) mod options;
 pub(crate) mod poll;
 pub(crate) mod sockets;

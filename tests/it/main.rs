@@ -14,6 +14,7 @@ mod command;
 mod connections;
 mod cookies;
 mod decompression;
+mod downloads;
 mod driving;
 mod egress;
 mod errors;
