@@ -47,6 +47,8 @@ impl Store {
         let host = canonical(url).ok_or(RefusedCookie::NoHost)?;
         let secure_origin = is_secure(url, &host);
         let cookie = accept(&parsed, url, &host, secure_origin)?;
+        // A Secure cookie that has ended protects nothing.
+        self.remove_expired(now);
         if !secure_origin && self.shadows_secure(&cookie) {
             return Err(RefusedCookie::WouldReplaceSecure);
         }
@@ -391,6 +393,14 @@ mod tests {
         assert_eq!(store.domains.len(), 1);
         assert_eq!(store.next_expiry, Some(at(0) + Duration::from_secs(50)));
         assert_eq!(store.len(at(50)), 0);
+    }
+
+    #[test]
+    fn a_secure_cookie_that_has_ended_protects_nothing() {
+        let mut store = Store::default();
+        store.set(b"a=1; Secure; Max-Age=5", &url("https://a.org/"), at(0)).unwrap();
+        assert_eq!(store.set(b"a=2", &url("http://a.org/"), at(4)), Err(RefusedCookie::WouldReplaceSecure));
+        assert_eq!(store.set(b"a=2", &url("http://a.org/"), at(5)), Ok(()));
     }
 
     #[test]
