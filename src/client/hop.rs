@@ -22,6 +22,7 @@ use crate::handler::respond::Respond;
 pub(super) struct Hop {
     /// `None` once the response was handed out.
     receiver: Option<Receiver>,
+    #[cfg(feature = "decompress")]
     config: Arc<RequestConfig>,
     /// The request asked for a compressed response by itself.
     #[cfg(feature = "decompress")]
@@ -36,6 +37,8 @@ impl Hop {
         config: Arc<RequestConfig>,
         time_left: Option<Duration>,
     ) -> Result<Self, Error> {
+        #[cfg(any(feature = "gzip", feature = "zstd"))]
+        let request = compress(request, &config)?;
         let (parts, body) = request.into_parts();
         let request = Request::from_parts(parts, ());
         #[cfg(feature = "decompress")]
@@ -58,6 +61,7 @@ impl Hop {
         }
         Ok(Self {
             receiver: Some(receiver),
+            #[cfg(feature = "decompress")]
             config,
             #[cfg(feature = "decompress")]
             decompress,
@@ -86,6 +90,22 @@ impl Future for Hop {
 
 fn taken() -> Error {
     Error::new(ErrorKind::Cancelled).with_detail("the response was taken before")
+}
+
+/// Compresses the body, where that is asked for.
+#[cfg(any(feature = "gzip", feature = "zstd"))]
+fn compress(request: Request<AsyncBody>, config: &RequestConfig) -> Result<Request<AsyncBody>, Error> {
+    use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue};
+    let Some(coding) = config.compress_request.flatten() else { return Ok(request) };
+    if request.body().is_empty() || request.headers().contains_key(CONTENT_ENCODING) {
+        return Ok(request);
+    }
+    let (mut parts, body) = request.into_parts();
+    let failed = |error| Error::new(ErrorKind::RequestBody).with_source(error).with_url(&parts.uri);
+    let body = body.compressed(coding).map_err(failed)?;
+    parts.headers.remove(CONTENT_LENGTH);
+    parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+    Ok(Request::from_parts(parts, body))
 }
 
 /// Undoes the content codings, where there are known ones.

@@ -12,7 +12,8 @@ use url::Url;
 use super::interceptor::{Interceptor, InterceptorFuture, Next, Settings};
 use super::trail::Trail;
 use crate::body::AsyncBody;
-use crate::config::{RedirectAction, RedirectHop, RedirectPolicy, RequestConfig};
+use crate::config::{RedirectAction, RedirectHop, RedirectPolicy, RequestConfig, sounds_secret};
+use crate::easy::trace::Resent;
 use crate::error::{Error, ErrorKind, without_credentials};
 
 /// Follows redirects, as far as the policy says.
@@ -52,6 +53,10 @@ async fn follow_all(
     loop {
         let mut request = head.request(extensions.clone(), body.take().unwrap_or_default());
         *request.version_mut() = version;
+        if trail.followed() > 0 {
+            let Resent(before) = request.extensions().get().copied().unwrap_or_default();
+            request.extensions_mut().insert(Resent(before + trail.followed()));
+        }
         let mut response = next.run(request).await?;
         let before = head.uri.clone();
         let Some(mut change) = follow(&mut head, &response, &rules)? else {
@@ -146,16 +151,6 @@ impl Rules {
             || sounds_secret(name.as_str())
             || self.secret_headers.contains(name)
     }
-}
-
-/// Whether a header of this name usually carries a key. Names are lower case.
-fn sounds_secret(name: &str) -> bool {
-    const WORDS: [&str; 8] =
-        ["auth", "authorization", "authentication", "key", "signature", "session", "credential", "credentials"];
-    const PARTS: [&str; 5] = ["token", "secret", "password", "passwd", "apikey"];
-    // It protects a request from being done twice, and nothing from being seen.
-    name != "idempotency-key"
-        && (name.split(['-', '_']).any(|word| WORDS.contains(&word)) || PARTS.iter().any(|part| name.contains(part)))
 }
 
 /// What changes beside the head.

@@ -10,6 +10,7 @@ use super::timer::sleep;
 use super::trail::Trail;
 use crate::body::AsyncBody;
 use crate::config::{Outcome, Repeatable, RetryPolicy};
+use crate::easy::trace::Resent;
 use crate::error::{Error, ErrorKind, TimeoutPhase};
 
 /// Sends a request again, as often as the policy says.
@@ -43,6 +44,7 @@ async fn try_all(
         if let Some(end) = policy.time_of_attempt().and_then(|limit| Instant::now().checked_add(limit)) {
             request.extensions_mut().insert(AttemptDeadline(end));
         }
+        request.extensions_mut().insert(Resent(attempts - 1));
         let result = next.run(request).await;
         let outcome = match &result {
             Ok(response) => Outcome::Status {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use http::HeaderValue;
 use http::header::HeaderName;
 
+#[cfg(any(feature = "gzip", feature = "zstd"))]
+use crate::body::ContentCoding;
 use crate::cookies::CookieJar;
 
 use super::{
@@ -123,6 +125,17 @@ pub trait Configurable: Sealed + Sized {
     #[must_use]
     fn expect_continue(self, patience: impl Into<Option<Duration>>) -> Self {
         self.with_config(|config| config.expect_continue = Some(patience.into()))
+    }
+
+    /// Compresses the bodies of requests, and says so in `Content-Encoding`. Empty bodies and requests that set that header
+    /// themselves are sent as they are. Not every server takes it. Default: no.
+    ///
+    /// A body in memory is compressed when it is sent, on the caller's thread; a streaming one while it is sent, and its
+    /// length is not known then.
+    #[cfg(any(feature = "gzip", feature = "zstd"))]
+    #[must_use]
+    fn compress_request(self, coding: impl Into<Option<ContentCoding>>) -> Self {
+        self.with_config(|config| config.compress_request = Some(coding.into()))
     }
 
     /// Tells `function` how far the transfer has come: at most ten times a second, and at the end. Default: nobody.

@@ -10,6 +10,8 @@ use std::time::Duration;
 use http::HeaderValue;
 use http::header::{HeaderMap, HeaderName};
 
+#[cfg(any(feature = "gzip", feature = "zstd"))]
+use crate::body::ContentCoding;
 use crate::cookies::CookieJar;
 use crate::error::{Error, ErrorKind};
 
@@ -21,6 +23,7 @@ mod progress;
 mod proxy;
 mod redirect;
 mod retry;
+mod secret;
 mod sockets;
 mod tls;
 mod version;
@@ -40,6 +43,7 @@ pub(crate) use proxy::{ProxyKind, ProxyServer};
 pub use redirect::{CustomPolicy, RedirectAction, RedirectHop, RedirectPolicy};
 pub(crate) use retry::{Outcome, Repeatable};
 pub use retry::{RetryBudget, RetryPolicy};
+pub(crate) use secret::sounds_secret;
 pub use sockets::NetworkInterface;
 pub(crate) use sockets::{RECEIVE_BUFFERS, Sockets, UPLOAD_BUFFERS, UnixSocket};
 pub use tls::{CaCertificates, ClientCertificate, Roots, TlsConfig, TlsVersion};
@@ -72,8 +76,9 @@ macro_rules! settings {
 
         impl $name {
             /// These settings where they are set, those of `base` where they are not.
+            #[allow(unused_doc_comments, reason = "what a setting is compiled for stands among its attributes")]
             pub(crate) fn merged_over(mut self, base: &Self) -> Self {
-                $(if self.$field.is_none() {
+                $($(#[$about])* if self.$field.is_none() {
                     self.$field.clone_from(&base.$field);
                 })*
                 $(self.$group = self.$group.merged_over(&base.$group);)*
@@ -110,6 +115,8 @@ settings! {
         max_download_speed: Option<u64>,
         max_upload_speed: Option<u64>,
         expect_continue: Option<Duration>,
+        #[cfg(any(feature = "gzip", feature = "zstd"))]
+        compress_request: Option<ContentCoding>,
         progress: ProgressFn,
         max_decompression_ratio: Option<u32>,
         auth: Option<Auth>,

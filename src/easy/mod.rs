@@ -9,6 +9,7 @@
 //! - [`secure`]: TLS settings applied. [`route`]: proxies and addresses chosen and applied.
 //! - [`head`]: header lines become a response head.
 //! - [`transfer`]: libcurl's callbacks.
+//! - [`trace`]: a span for each transfer.
 //! - [`watch`]: time limits that libcurl has not.
 //! - [`failure`]: libcurl's error codes become errors.
 //! - [`pool`]: handles that wait to be used again.
@@ -24,6 +25,7 @@ pub(crate) mod pool;
 pub(crate) mod prepare;
 mod route;
 mod secure;
+pub(crate) mod trace;
 pub(crate) mod transfer;
 pub(crate) mod watch;
 

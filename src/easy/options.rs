@@ -26,6 +26,8 @@ pub(super) fn configure(easy: &mut Easy, config: &RequestConfig) -> Result<(), E
         max_download_speed,
         max_upload_speed,
         expect_continue,
+        #[cfg(any(feature = "gzip", feature = "zstd"))]
+            compress_request: _,
         progress,
         egress,
         version,

@@ -16,6 +16,7 @@ use http::uri::Scheme;
 use http::{HeaderMap, Method, Request, Uri};
 
 use super::options::{at_least_a_millisecond, configure};
+use super::trace::Trace;
 use super::transfer::{Challenges, Start};
 use super::{Easy, pool::Pool, route, secure};
 use crate::body::ACCEPTED_CODINGS;
@@ -77,7 +78,9 @@ impl Prepare {
                 return Err((error.with_url(self.request.uri()), self.handler));
             }
         };
+        let trace = Trace::begin(&self.request);
         easy.get_mut().transfer.start(Start {
+            trace,
             handler: self.handler,
             control: self.control,
             first,

@@ -11,11 +11,10 @@ use http::{Response, StatusCode, Uri};
 
 use super::head::{HeadParser, body_length};
 use super::prepare::is_plain;
+use super::trace::Trace;
 use super::watch::{Progress, Watch};
 use super::{Easy, failure};
 use crate::config::{self, Peer, ProgressFn, ProxyServer, RequestConfig};
-#[cfg(feature = "tracing")]
-use crate::error::without_credentials;
 use crate::error::{Error, ErrorKind, TimeoutPhase};
 use crate::ffi::held::Callbacks;
 use crate::ffi::options::{Info, Live};
@@ -65,8 +64,7 @@ struct Active {
     watch: Option<Watch>,
     head: HeadParser,
     /// Lives as long as the transfer.
-    #[cfg(feature = "tracing")]
-    span: tracing::Span,
+    trace: Trace,
     uri: Uri,
     /// The request is a HEAD.
     to_head: bool,
@@ -103,6 +101,7 @@ pub(crate) enum Verdict {
 
 /// What is fixed when a transfer starts.
 pub(super) struct Start<'a> {
+    pub(super) trace: Trace,
     pub(super) handler: Box<dyn Handler>,
     pub(super) control: Control,
     pub(super) first: Next,
@@ -121,9 +120,7 @@ const LATENESS: Duration = Duration::from_millis(50);
 
 impl Transfer {
     pub(super) fn start(&mut self, start: Start<'_>) {
-        let Start { handler, control, first, uri, to_head, config, limit, challenges } = start;
-        #[cfg(feature = "tracing")]
-        let span = tracing::debug_span!("request", url = %without_credentials(&uri), status = tracing::field::Empty);
+        let Start { trace, handler, control, first, uri, to_head, config, limit, challenges } = start;
         let (machine, effect) = Machine::new(first, Instant::now());
         let watch = Watch::new(config, Instant::now());
         if effect == Effect::Abort || machine.deadline().is_some() {
@@ -136,8 +133,7 @@ impl Transfer {
             give_up: limit.and_then(|limit| Instant::now().checked_add(limit)?.checked_add(LATENESS)),
             watch,
             head: HeadParser::default(),
-            #[cfg(feature = "tracing")]
-            span,
+            trace,
             uri,
             to_head,
             measured: config.metrics.unwrap_or(false).then(Arc::default),
@@ -341,16 +337,14 @@ impl Active {
     }
 
     fn call_end(&mut self) {
-        #[cfg(feature = "tracing")]
-        tracing::debug!(parent: &self.span, "complete");
+        self.trace.completed(self.received);
         let ending = Ending { trailers: self.head.take_trailers() };
         let _ = self.handler.on_response_readable(&mut Decoder::at_end(&ending));
     }
 
     fn fail(&mut self, error: Error) {
         if !self.machine.is_handler_done() {
-            #[cfg(feature = "tracing")]
-            tracing::debug!(parent: &self.span, error = %error.chain(), "failed");
+            self.trace.failed(&error);
             let _ = self.handler.on_error(error.with_url(&self.uri));
         }
     }
@@ -380,11 +374,7 @@ impl Active {
     }
 
     fn respond(&mut self, response: Response<()>) -> bool {
-        #[cfg(feature = "tracing")]
-        {
-            self.span.record("status", response.status().as_u16());
-            tracing::debug!(parent: &self.span, status = response.status().as_u16(), "head received");
-        }
+        self.trace.responded(&response);
         self.machine.declare(body_length(&response, self.to_head));
         self.responded = true;
         if self.machine.is_handler_done() {

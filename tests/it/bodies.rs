@@ -1,6 +1,6 @@
 //! Bodies in unusual hands: given up, handed on, read past an error, cut anywhere. Usual ones are in `basics.rs`.
 
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -212,4 +212,37 @@ fn a_stream_that_panics_when_dropped_harms_nobody_else() {
     drop(future);
     assert_eq!(bystander.bytes().unwrap().len(), 30);
     assert_eq!(client.get(server.url("/text")).unwrap().status(), 200);
+}
+
+#[cfg(feature = "gzip")]
+#[test]
+fn request_bodies_are_compressed_where_that_is_asked_for() {
+    use marmot::ContentCoding;
+    let server = Server::start(|request, answer| {
+        let coding = request.header("content-encoding").unwrap_or("none").to_owned();
+        let length = request.header("content-length").unwrap_or("unknown").to_owned();
+        let mut plain = Vec::new();
+        match coding.as_str() {
+            "gzip" => drop(flate2::read::MultiGzDecoder::new(&request.body[..]).read_to_end(&mut plain)?),
+            "zstd" => plain = zstd::decode_all(&request.body[..])?,
+            _ => plain = request.body.to_vec(),
+        }
+        answer.text(200, &format!("{coding} {length} {}", plain == pattern(200_000)))
+    });
+    let mut codings = vec![ContentCoding::Gzip];
+    #[cfg(feature = "zstd")]
+    codings.push(ContentCoding::Zstd);
+    for coding in codings {
+        let client = HttpClient::builder().compress_request(coding).build().unwrap();
+        let text = client.post(server.url("/"), pattern(200_000)).unwrap().text().unwrap();
+        let words: Vec<_> = text.split(' ').collect();
+        assert_eq!((words[0], words[2]), (coding.name(), "true"), "{text}");
+        assert!(words[1].parse::<u64>().unwrap() < 200_000, "{text}");
+        let stream = Body::from_reader_sized(Cursor::new(pattern(200_000)), 200_000);
+        let text = client.post(server.url("/"), stream).unwrap().text().unwrap();
+        assert_eq!(text, format!("{coding} unknown true"));
+        let plain = Request::post(server.url("/")).compress_request(None).body(pattern(200_000)).unwrap();
+        assert_eq!(client.send(plain).unwrap().text().unwrap(), "none 200000 true");
+        assert!(client.get(server.url("/")).unwrap().text().unwrap().starts_with("none"));
+    }
 }

@@ -32,4 +32,6 @@ mod stats;
 mod streaming;
 mod tls;
 mod uploads;
+#[cfg(feature = "tracing")]
+mod tracing;
 mod wire;

@@ -1,0 +1,132 @@
+//! A span for each transfer, with the field names of OpenTelemetry's HTTP conventions. Without the feature it is nothing.
+//!
+//! The span's parent is the caller's. It is open from the start of the transfer to its end; `error.type` is the status
+//! from 400 on, or the kind of the error.
+
+/// How often a request was sent before; a step that sends it again puts this into its extensions.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Resent(pub(crate) u32);
+
+#[cfg(not(feature = "tracing"))]
+pub(super) use off::Trace;
+#[cfg(feature = "tracing")]
+pub(super) use on::Trace;
+
+#[cfg(not(feature = "tracing"))]
+mod off {
+    use http::{Request, Response};
+
+    use crate::error::Error;
+
+    pub(in crate::easy) struct Trace;
+
+    impl Trace {
+        pub(in crate::easy) fn begin(_request: &Request<()>) -> Self {
+            Self
+        }
+
+        pub(in crate::easy) fn responded(&self, _response: &Response<()>) {}
+
+        pub(in crate::easy) fn completed(&self, _received: u64) {}
+
+        pub(in crate::easy) fn failed(&self, _error: &Error) {}
+    }
+}
+
+#[cfg(feature = "tracing")]
+mod on {
+    use http::{Request, Response, Uri, Version};
+    use tracing::field::Empty;
+
+    use super::Resent;
+    use crate::config::sounds_secret;
+    use crate::error::{Error, without_credentials};
+    use crate::handler::Facts;
+
+    pub(in crate::easy) struct Trace(tracing::Span);
+
+    impl Trace {
+        pub(in crate::easy) fn begin(request: &Request<()>) -> Self {
+            let uri = request.uri();
+            let span = tracing::info_span!(
+                "request",
+                otel.name = request.method().as_str(),
+                otel.kind = "client",
+                otel.status_code = Empty,
+                http.request.method = request.method().as_str(),
+                http.request.resend_count = Empty,
+                http.response.status_code = Empty,
+                http.response.body.size = Empty,
+                url.full = Empty,
+                url.scheme = uri.scheme_str(),
+                server.address = uri.host(),
+                server.port = Empty,
+                network.peer.address = Empty,
+                network.peer.port = Empty,
+                network.protocol.name = "http",
+                network.protocol.version = Empty,
+                error.type = Empty,
+            );
+            // What takes work is done for a subscriber only.
+            if !span.is_disabled() {
+                span.record("url.full", without_secrets(uri));
+                let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+                span.record("server.port", uri.port_u16().unwrap_or(default));
+                if let Some(Resent(count)) = request.extensions().get().filter(|Resent(count)| *count > 0) {
+                    span.record("http.request.resend_count", count);
+                }
+            }
+            Self(span)
+        }
+
+        pub(in crate::easy) fn responded(&self, response: &Response<()>) {
+            if self.0.is_disabled() {
+                return;
+            }
+            let status = response.status();
+            self.0.record("http.response.status_code", status.as_u16());
+            if status.is_client_error() || status.is_server_error() {
+                self.0.record("error.type", status.as_str());
+                self.0.record("otel.status_code", "ERROR");
+            }
+            self.0.record("network.protocol.version", version(response.version()));
+            if let Some(remote) = response.extensions().get::<Facts>().and_then(|facts| facts.remote) {
+                self.0.record("network.peer.address", tracing::field::display(remote.ip()));
+                self.0.record("network.peer.port", remote.port());
+            }
+            tracing::debug!(parent: &self.0, status = status.as_u16(), "head received");
+        }
+
+        pub(in crate::easy) fn completed(&self, received: u64) {
+            self.0.record("http.response.body.size", received);
+            tracing::debug!(parent: &self.0, "complete");
+        }
+
+        pub(in crate::easy) fn failed(&self, error: &Error) {
+            self.0.record("error.type", error.kind().name());
+            self.0.record("otel.status_code", "ERROR");
+            tracing::debug!(parent: &self.0, error = %error.chain(), "failed");
+        }
+    }
+
+    fn version(version: Version) -> &'static str {
+        match version {
+            Version::HTTP_10 => "1.0",
+            Version::HTTP_2 => "2",
+            Version::HTTP_3 => "3",
+            _ => "1.1",
+        }
+    }
+
+    /// The URL without user and password, and without the values of parameters that usually are secrets.
+    fn without_secrets(uri: &Uri) -> String {
+        let text = without_credentials(uri);
+        let Some((path, query)) = text.split_once('?') else { return text };
+        let hide = |pair: &str| match pair.split_once('=') {
+            Some((name, _)) if sounds_secret(&name.to_ascii_lowercase()) => format!("{name}=REDACTED"),
+            _ => pair.to_owned(),
+        };
+        let query: Vec<_> = query.split('&').map(hide).collect();
+        format!("{path}?{}", query.join("&"))
+    }
+}
