@@ -28,8 +28,8 @@ const MAX_AGE: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// accepted, and never for IP addresses.
 ///
 /// A cache with a file reads it when it is made. The file is written by [`save`](Self::save) and when the last clone is
-/// dropped, which waits for the disk; it tells which hosts were visited, and only its owner may read it (on Unix). The format is that of curl's
-/// option `CURLOPT_HSTS`.
+/// dropped, which waits for the disk. It tells which hosts were visited, and only its owner may read it (on Unix). The
+/// format is that of curl's option `CURLOPT_HSTS`.
 #[derive(Clone)]
 pub struct HstsCache(Arc<Kept<Hosts>>);
 

@@ -34,8 +34,8 @@ const LAST_PAUSE: Duration = Duration::from_secs(4 * 3600);
 /// for longer each time, up to four hours.
 ///
 /// A cache with a file reads it when it is made. The file is written by [`save`](Self::save) and when the last clone is
-/// dropped, which waits for the disk; it tells which hosts were visited, and only its owner may read it (on Unix). The format is that of curl's
-/// option `CURLOPT_ALTSVC`, which knows the protocols HTTP/1.1, HTTP/2 and HTTP/3.
+/// dropped, which waits for the disk. It tells which hosts were visited, and only its owner may read it (on Unix). The
+/// format is that of curl's option `CURLOPT_ALTSVC`, which knows the protocols HTTP/1.1, HTTP/2 and HTTP/3.
 #[derive(Clone)]
 pub struct AltSvcCache(Arc<Kept<Services>>);
 
