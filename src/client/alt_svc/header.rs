@@ -11,8 +11,8 @@ use crate::client::lexer::{Lexer, members, seconds};
 const DEFAULT_AGE: u64 = 86_400;
 /// Servers may ask for more.
 const MAX_AGE: u64 = 400 * 86_400;
-/// RFC 7838 3. Members that cannot be read are skipped. `None` if nothing can be read, an empty list for `clear` and for
-/// alternatives that have ended.
+/// RFC 7838 3. Members that cannot be read are skipped. `None` if nothing can be read, an empty list for `clear` and
+/// for alternatives that have ended.
 pub(super) fn parse<'a>(
     fields: impl Iterator<Item = &'a [u8]>,
     host: &str,
@@ -65,7 +65,8 @@ fn parse_member(member: &[u8], host: &str) -> Option<(Alternative, u64, bool)> {
     Some((Alternative { protocol, host, port }, max_age, persist))
 }
 
-/// RFC 7838 3: bytes that a token cannot hold are written as `%` and two hexadecimal digits. A name has 255 bytes at most.
+/// RFC 7838 3: bytes that a token cannot hold are written as `%` and two hexadecimal digits. A name has 255 bytes at
+/// most.
 fn percent_decoded(token: &str) -> Option<String> {
     let mut bytes = token.bytes();
     let mut decoded = Vec::with_capacity(token.len());

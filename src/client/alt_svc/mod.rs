@@ -86,8 +86,8 @@ impl AltSvcCache {
     /// # Errors
     ///
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) if the file cannot be read,
-    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) for a line that is not of the format,
-    /// with its number.
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) for a line that is not of the
+    /// format, with its number.
     pub fn file(path: impl Into<PathBuf>) -> Result<Self, Error> {
         Kept::in_file(path.into()).map(|kept| Self(Arc::new(kept)))
     }
@@ -204,7 +204,8 @@ impl Services {
 /// `h1 example.com 443 h3 other.example.com 8443 "20261231 23:59:59" 1 0`: protocol, host and port of the origin and of
 /// the alternative, the end, whether it outlasts a change of network, and a priority that is always 0.
 impl Lines for Services {
-    const HEAD: &'static str = "# Your alt-svc cache. https://curl.se/docs/alt-svc.html\n# This file was written by a program. Edit at your own risk.\n";
+    const HEAD: &'static str = "# Your alt-svc cache. https://curl.se/docs/alt-svc.html\n\
+         # This file was written by a program. Edit at your own risk.\n";
 
     fn read_line(&mut self, words: &[&str]) -> Option<()> {
         let [from, host, port, protocol, other_host, other_port, expires, persist, rest @ ..] = words else {
