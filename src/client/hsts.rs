@@ -21,15 +21,15 @@ const MAX_HOSTS: usize = 10_000;
 /// Servers may ask for more; so much is for ever.
 const MAX_AGE: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// Remembers which hosts have asked to be reached over TLS only (RFC 6797), so that `http` URLs of theirs become `https`
-/// ones before anything is sent.
+/// Remembers which hosts have asked to be reached over TLS only (RFC 6797), so that `http` URLs of theirs become
+/// `https` ones before anything is sent.
 ///
 /// Clones share the hosts, at most 10,000. What a host says counts if it was said over TLS with a certificate that was
 /// accepted, and never for IP addresses.
 ///
 /// A cache with a file reads it when it is made. The file is written by [`save`](Self::save) and when the last clone is
-/// dropped; it tells which hosts were visited, and only its owner may read it (on Unix). The format is that of curl's
-/// option `CURLOPT_HSTS`.
+/// dropped, which waits for the disk. It tells which hosts were visited, and only its owner may read it (on Unix). The
+/// format is that of curl's option `CURLOPT_HSTS`.
 #[derive(Clone)]
 pub struct HstsCache(Arc<Kept<Hosts>>);
 
@@ -58,8 +58,8 @@ impl HstsCache {
     /// # Errors
     ///
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) if the file cannot be read,
-    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) for a line that is not of the format,
-    /// with its number.
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) for a line that is not of the
+    /// format, with its number.
     pub fn file(path: impl Into<PathBuf>) -> Result<Self, Error> {
         Kept::in_file(path.into()).map(|kept| Self(Arc::new(kept)))
     }
@@ -152,7 +152,8 @@ impl Hosts {
 
 /// One host a line; a dot before it includes what is below: `.example.com "20261231 23:59:59"`.
 impl Lines for Hosts {
-    const HEAD: &'static str = "# Your HSTS cache. https://curl.se/docs/hsts.html\n# This file was written by a program. Edit at your own risk.\n";
+    const HEAD: &'static str = "# Your HSTS cache. https://curl.se/docs/hsts.html\n\
+         # This file was written by a program. Edit at your own risk.\n";
 
     fn read_line(&mut self, words: &[&str]) -> Option<()> {
         let [host, expires] = words else { return None };

@@ -21,10 +21,10 @@ use crate::error::{Error, ErrorKind};
 ///
 /// # Saving
 ///
-/// **Files of cookies hold secrets**: whoever reads one is logged in as you. [`save_to`](Self::save_to) makes files that
-/// only their owner may read (on Unix); what a writer of your own does is up to you. Loading adds to what the jar holds,
-/// and replaces cookies of the same name, domain and path. Cookies that have expired, and those that the rules do not
-/// allow any more, are left out without an error.
+/// **Files of cookies hold secrets**: whoever reads one is logged in as you. [`save_to`](Self::save_to) makes files
+/// that only their owner may read (on Unix); what a writer of your own does is up to you. Loading adds to what the jar
+/// holds, and replaces cookies of the same name, domain and path. Cookies that have expired, and those that the rules
+/// do not allow any more, are left out without an error.
 #[derive(Clone, Default)]
 pub struct CookieJar {
     store: Arc<Mutex<Store>>,
@@ -129,8 +129,8 @@ impl CookieJar {
 
     /// Writes all cookies in the format of Netscape's and curl's `cookies.txt`, session cookies with 0 as their end.
     ///
-    /// The format has no place for `SameSite` and for the time when a cookie was set. Cookies with a tab inside, which it
-    /// cannot hold, are left out. The text holds secrets.
+    /// The format has no place for `SameSite` and for the time when a cookie was set. Cookies with a tab inside, which
+    /// it cannot hold, are left out. The text holds secrets.
     ///
     /// # Errors
     ///
@@ -198,9 +198,9 @@ impl CookieJar {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidConfiguration`] for text that is not of the schema, with the line of a mistake in the JSON, or
-    /// the place of a cookie in the list; [`ErrorKind::TooLarge`] above 32 MiB; [`ErrorKind::Io`] from the reader. The
-    /// jar is unchanged then.
+    /// [`ErrorKind::InvalidConfiguration`] for text that is not of the schema, with the line of a mistake in the JSON,
+    /// or the place of a cookie in the list; [`ErrorKind::TooLarge`] above 32 MiB; [`ErrorKind::Io`] from the reader.
+    /// The jar is unchanged then.
     #[cfg(feature = "json")]
     pub fn load_json(&self, reader: impl Read) -> Result<(), Error> {
         let now = SystemTime::now();
@@ -216,8 +216,8 @@ impl CookieJar {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Io`] if it cannot be written, [`ErrorKind::InvalidConfiguration`] for a JSON file without the feature
-    /// `json`.
+    /// [`ErrorKind::Io`] if it cannot be written, [`ErrorKind::InvalidConfiguration`] for a JSON file without the
+    /// feature `json`.
     pub fn save_to(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
         let mut text = Zeroizing::new(Vec::new());

@@ -2,7 +2,8 @@
 //!
 //! A [`CookieJar`] keeps what servers set and picks what belongs to a request, by the rules that browsers follow:
 //!
-//! - `Set-Cookie` is read leniently, a cookie is limited to 4096 bytes and 400 days, and control characters are refused.
+//! - `Set-Cookie` is read leniently, a cookie is limited to 4096 bytes and 400 days, and control characters are
+//!   refused.
 //! - A domain keeps at most 180 cookies, a jar 3000. When one is too many, expired cookies go first, then of crowded
 //!   domains those that are not `Secure`, then those that were used longest ago.
 //! - Nobody sets a cookie for another site, nor for a public suffix such as `co.uk` (feature `psl`; without it only
