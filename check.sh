@@ -64,6 +64,9 @@ RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 step "tests, all features"
 cargo test --all-features
 
+step "tests, smallest set of features"
+timeout 120 cargo test --lib --no-default-features --features static-curl
+
 step "tests, default features"
 cargo test --lib --test it
 

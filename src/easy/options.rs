@@ -256,7 +256,8 @@ fn to_long(number: u64) -> libc::c_long {
 
 fn curl_version(version: Version) -> Result<libc::c_long, Error> {
     let (number, available, name) = match version {
-        Version::Latest => (4, true, ""),
+        // A libcurl without HTTP/2 refuses to negotiate it; 0 leaves the choice to it.
+        Version::Latest => (if curl::Version::get().feature_http2() { 4 } else { 0 }, true, ""),
         Version::Http10 => (1, true, ""),
         Version::Http11 => (2, true, ""),
         Version::Http2 => (3, curl::Version::get().feature_http2(), "HTTP/2"),
