@@ -254,7 +254,7 @@ impl AsyncBody {
             Inner::Bytes(_) | Inner::Incoming(_) => {}
             _ if self.ahead.position < self.ahead.filled => {}
             _ => {
-                let mut bytes = std::mem::take(&mut self.ahead.bytes);
+                let mut bytes = std::mem::take(&mut self.ahead).bytes;
                 bytes.resize(PIECE, 0);
                 let poll = self.poll_read_typed(cx, &mut bytes);
                 self.ahead = Ahead { bytes, position: 0, filled: 0 };
