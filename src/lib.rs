@@ -48,6 +48,8 @@
 //! | `gzip`, `brotli`, `zstd` | yes | automatic decompression of these codings (`gzip` includes deflate) |
 //! | `json` | yes | `json()` on responses |
 //! | `text-decoding` | yes | charsets other than UTF-8 |
+//! | `record` | no | requests recorded and replayed (module `cassette`) and exported as HAR (module `har`) |
+//! | `tower` | no | the client as a `tower` service (module `tower`) |
 //! | `script` | no | scripts in Rhai |
 //! | `tracing` | no | a span for each request |
 //! | `cli` | no | the `marmot` command |
@@ -68,6 +70,8 @@ mod client;
 pub mod script;
 
 pub use body::{AsyncBody, Body};
+#[cfg(feature = "record")]
+pub use client::cassette;
 pub use client::{
     AsyncReadResponseExt, CancelToken, Driving, HttpClient, HttpClientBuilder, ReadResponseExt, Redirected, RequestExt,
     ResponseExt, ResponseFuture, interceptor,

@@ -70,6 +70,24 @@ enum Inner {
     Incoming(Receiver),
     #[cfg(feature = "decompress")]
     Decoded(Box<decode::Decoded>),
+    #[cfg(any(feature = "record", feature = "tower"))]
+    Source {
+        source: Box<dyn Source>,
+        current: Bytes,
+    },
+}
+
+/// A body that is made elsewhere: chunks, then perhaps trailers.
+#[cfg(any(feature = "record", feature = "tower"))]
+pub(crate) trait Source: Send {
+    /// The next chunk; `None` at the end.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>>;
+
+    /// The length of the whole body, where it is known.
+    fn length(&self) -> Option<u64>;
+
+    /// The trailers, once the end was reached.
+    fn trailers(&self) -> Option<HeaderMap>;
 }
 
 impl AsyncBody {
@@ -127,6 +145,11 @@ impl AsyncBody {
         Inner::Decoded(Box::new(decoded)).into()
     }
 
+    #[cfg(any(feature = "record", feature = "tower"))]
+    pub(crate) fn from_source(source: impl Source + 'static) -> Self {
+        Inner::Source { source: Box::new(source), current: Bytes::new() }.into()
+    }
+
     /// Whether it is known that there is no content.
     pub fn is_empty(&self) -> bool {
         self.len() == Some(0)
@@ -140,6 +163,8 @@ impl AsyncBody {
             Inner::Incoming(receiver) => receiver.length(),
             #[cfg(feature = "decompress")]
             Inner::Decoded(_) => None,
+            #[cfg(any(feature = "record", feature = "tower"))]
+            Inner::Source { source, .. } => source.length(),
         }
     }
 
@@ -157,6 +182,8 @@ impl AsyncBody {
     pub fn trailers(&self) -> Option<HeaderMap> {
         match &self.inner {
             Inner::Incoming(receiver) => receiver.trailers(),
+            #[cfg(any(feature = "record", feature = "tower"))]
+            Inner::Source { source, .. } => source.trailers(),
             _ => None,
         }
     }
@@ -245,6 +272,16 @@ impl AsyncBody {
             }
             #[cfg(feature = "decompress")]
             Inner::Decoded(decoded) => decoded.poll_read(cx, buffer),
+            #[cfg(any(feature = "record", feature = "tower"))]
+            Inner::Source { source, current } => loop {
+                if !current.is_empty() {
+                    return Poll::Ready(Ok(take(current, buffer)));
+                }
+                match ready!(source.poll_next(cx))? {
+                    Some(chunk) => *current = chunk,
+                    None => return Poll::Ready(Ok(0)),
+                }
+            },
         }
     }
 
@@ -343,6 +380,17 @@ impl Stream for AsyncBody {
                     Some(Ok(std::mem::take(current)))
                 }
             }
+            #[cfg(any(feature = "record", feature = "tower"))]
+            Inner::Source { source, current } => loop {
+                if !current.is_empty() {
+                    break Some(Ok(std::mem::take(current)));
+                }
+                match ready!(source.poll_next(cx)) {
+                    Ok(Some(chunk)) => *current = chunk,
+                    Ok(None) => break None,
+                    Err(error) => break Some(Err(error.into())),
+                }
+            },
             Inner::Incoming(receiver) => {
                 ready!(receiver.poll_take(cx)).map(|chunk| chunk.map(Bytes::from)).map_err(io::Error::from).transpose()
             }

@@ -30,6 +30,8 @@ pub struct HttpClientBuilder {
     request: RequestConfig,
     client: ClientConfig,
     interceptors: Interceptors,
+    #[cfg(feature = "record")]
+    cassette: Option<super::cassette::Cassette>,
     invalid: Option<Error>,
 }
 
@@ -112,6 +114,14 @@ impl HttpClientBuilder {
         self
     }
 
+    /// Records requests in a file, or answers them from one: see [`cassette`](crate::cassette). Innermost of all steps. The
+    /// last one given counts.
+    #[cfg(feature = "record")]
+    pub fn cassette(mut self, cassette: super::cassette::Cassette) -> Self {
+        self.cassette = Some(cassette);
+        self
+    }
+
     fn set_invalid(&mut self, detail: String) {
         self.invalid.get_or_insert_with(|| Error::new(ErrorKind::InvalidConfiguration).with_detail(detail));
     }
@@ -120,10 +130,16 @@ impl HttpClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidConfiguration`] for the first setting that cannot be used.
-    pub fn build(self) -> Result<HttpClient, Error> {
+    /// [`ErrorKind::InvalidConfiguration`] for the first setting that cannot be used, a damaged cassette for one;
+    /// [`ErrorKind::Io`] for a cassette that cannot be opened.
+    pub fn build(#[cfg_attr(not(feature = "record"), expect(unused_mut))] mut self) -> Result<HttpClient, Error> {
         if let Some(error) = self.invalid.or_else(|| self.request.invalid.clone()) {
             return Err(error);
+        }
+        #[cfg(feature = "record")]
+        if let Some(cassette) = self.cassette.take() {
+            self.interceptors.offline = cassette.is_offline();
+            self.interceptors.network.push(Arc::new(cassette.step()?));
         }
         let config = ClientConfig { request: Arc::new(self.request), ..self.client };
         Ok(HttpClient::with_config(config, self.interceptors))

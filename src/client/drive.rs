@@ -60,6 +60,11 @@ pub(super) fn start<H: Handler>(client: &Inner, request: Request<()>, handler: H
     let (mut parts, ()) = request.into_parts();
     let config = hop::settings(&client.config, &mut parts);
     hop::add_default_headers(&client.config, &mut parts.headers);
+    if client.offline {
+        let error = Error::new(ErrorKind::NoRecording).with_detail("transfers of handlers are not recorded");
+        let _ = handler.on_error(error.with_url(&parts.uri));
+        return driving;
+    }
     if let Err(error) = hop::check_policy(&client.config, &parts.uri) {
         let _ = handler.on_error(error);
         return driving;

@@ -3,6 +3,7 @@
 //! - [`builder`]: a client is configured.
 //! - [`send`]: a request becomes a future of a response: by one [`hop`], or through the client's steps ([`interceptor`]):
 //!   [`redirect`].
+//! - [`cassette`], [`har`] (feature `record`): what passes is recorded and replayed. Their parts: [`redact`], [`tap`].
 //! - [`drive`]: a request is run by the caller's own handler.
 //! - [`blocking`]: the only place that blocks.
 //! - [`request`], [`response`], [`verbs`]: extension traits and shorthands. [`text`]: charsets.
@@ -23,14 +24,20 @@ use retry::Retries;
 
 pub(crate) mod blocking;
 mod builder;
+#[cfg(feature = "record")]
+pub mod cassette;
 mod drive;
 mod hop;
 pub mod interceptor;
+#[cfg(feature = "record")]
+mod redact;
 mod redirect;
 mod request;
 mod response;
 mod retry;
 mod send;
+#[cfg(feature = "record")]
+mod tap;
 mod text;
 mod timer;
 mod trail;
@@ -76,6 +83,8 @@ pub struct HttpClient {
 pub(crate) struct Interceptors {
     outer: Vec<Arc<dyn Interceptor>>,
     network: Vec<Arc<dyn Interceptor>>,
+    /// The innermost of them answers every request itself: none is sent, not even by handlers.
+    offline: bool,
 }
 
 impl std::fmt::Debug for Interceptors {
@@ -91,6 +100,8 @@ pub(crate) struct Inner {
     steps: Steps,
     /// Some of the steps are the user's: every request goes through them.
     intercepted: bool,
+    /// Nothing is sent.
+    offline: bool,
 }
 
 impl HttpClient {
@@ -124,7 +135,9 @@ impl HttpClient {
         let intercepted = !own.outer.is_empty() || !own.network.is_empty();
         let ours: [Arc<dyn Interceptor>; 2] = [Arc::new(Retries), Arc::new(Redirects)];
         let steps = own.outer.into_iter().chain(ours).chain(own.network).collect();
-        Self { inner: Arc::new(Inner { agents: Agents::new(limits), config, steps, intercepted }) }
+        Self {
+            inner: Arc::new(Inner { agents: Agents::new(limits), config, steps, intercepted, offline: own.offline }),
+        }
     }
 
     /// Sends a request and waits for the head of its response. The body streams.

@@ -149,7 +149,7 @@ impl Rules {
 }
 
 /// Whether a header of this name usually carries a key. Names are lower case.
-fn sounds_secret(name: &str) -> bool {
+pub(super) fn sounds_secret(name: &str) -> bool {
     const WORDS: [&str; 8] =
         ["auth", "authorization", "authentication", "key", "signature", "session", "credential", "credentials"];
     const PARTS: [&str; 5] = ["token", "secret", "password", "passwd", "apikey"];

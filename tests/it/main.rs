@@ -9,6 +9,8 @@ mod alone;
 mod basics;
 mod bodies;
 mod cancel;
+#[cfg(feature = "record")]
+mod cassettes;
 #[cfg(feature = "cli")]
 mod command;
 mod connections;
