@@ -70,12 +70,12 @@ mod client;
 pub mod script;
 
 pub use body::{AsyncBody, Body};
-#[cfg(feature = "record")]
-pub use client::cassette;
 pub use client::{
     AsyncReadResponseExt, CancelToken, Driving, HttpClient, HttpClientBuilder, ReadResponseExt, Redirected, RequestExt,
     ResponseExt, ResponseFuture, interceptor,
 };
+#[cfg(feature = "record")]
+pub use client::{cassette, har};
 pub use client::{delete, get, head, options, patch, post, put, send};
 pub use client::{delete_async, get_async, head_async, options_async, patch_async, post_async, put_async, send_async};
 pub use error::{Error, ErrorKind};

@@ -32,6 +32,8 @@ pub struct HttpClientBuilder {
     interceptors: Interceptors,
     #[cfg(feature = "record")]
     cassette: Option<super::cassette::Cassette>,
+    #[cfg(feature = "record")]
+    har: Option<super::har::HarRecorder>,
     invalid: Option<Error>,
 }
 
@@ -122,6 +124,14 @@ impl HttpClientBuilder {
         self
     }
 
+    /// Keeps what passes, to be saved as HAR: see [`har`](crate::har). Around a cassette, inside of all other steps. Times
+    /// of requests are measured as by [`Configurable::metrics`]. The last one given counts.
+    #[cfg(feature = "record")]
+    pub fn har(mut self, recorder: super::har::HarRecorder) -> Self {
+        self.har = Some(recorder);
+        self
+    }
+
     fn set_invalid(&mut self, detail: String) {
         self.invalid.get_or_insert_with(|| Error::new(ErrorKind::InvalidConfiguration).with_detail(detail));
     }
@@ -135,6 +145,10 @@ impl HttpClientBuilder {
     pub fn build(#[cfg_attr(not(feature = "record"), expect(unused_mut))] mut self) -> Result<HttpClient, Error> {
         if let Some(error) = self.invalid.or_else(|| self.request.invalid.clone()) {
             return Err(error);
+        }
+        #[cfg(feature = "record")]
+        if let Some(recorder) = self.har.take() {
+            self.interceptors.network.push(Arc::new(recorder));
         }
         #[cfg(feature = "record")]
         if let Some(cassette) = self.cassette.take() {

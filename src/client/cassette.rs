@@ -53,8 +53,9 @@ use http::{Request, Response};
 
 use super::interceptor::{AttemptDeadline, Interceptor, InterceptorFuture, Next};
 use super::redact::{Redaction, redaction_methods};
-use super::tap::{Ending, Passed, View, tap};
+use super::tap::{Ending, Passed};
 use super::timer::sleep;
+use super::watch::{Exchange, Outcome, watch};
 use crate::body::AsyncBody;
 use crate::error::{Error, ErrorKind, TimeoutPhase};
 
@@ -230,49 +231,18 @@ impl Step {
         next: Next<'_>,
         redaction: Redaction,
     ) -> Result<Response<AsyncBody>, Error> {
-        let limit = self.cassette.limit;
-        let (parts, body) = request.into_parts();
-        let (body, sent) = match body.as_bytes() {
-            Some(bytes) => (AsyncBody::from(bytes.clone()), Sent::Bytes(bytes.clone())),
-            None => {
-                let streamed = body.left().is_none();
-                let (body, view) = tap(body, limit, |_| ());
-                (body, Sent::Passing { view, streamed })
-            }
-        };
-        let mut draft = Draft {
-            tape: self.tape.clone(),
-            learn: self.cassette.mode == Mode::Auto && self.cassette.reuse,
-            limit,
-            redaction,
-            request: copy(&parts),
-            sent,
-            started: Instant::now(),
-            head_us: 0,
-            head: None,
-        };
-        let result = next.run(Request::from_parts(parts, body)).await;
-        draft.head_us = micros(draft.started.elapsed());
-        match result {
-            Ok(response) => {
-                let (parts, body) = response.into_parts();
-                let mut head = Response::new(());
-                *head.status_mut() = parts.status;
-                *head.version_mut() = parts.version;
-                *head.headers_mut() = parts.headers.clone();
-                draft.head = Some(head);
-                if body.left() == Some(0) {
-                    draft.finish(&Passed::all_of(&[], limit));
-                    return Ok(Response::from_parts(parts, body));
+        let (tape, limit) = (self.tape.clone(), self.cassette.limit);
+        let learn = self.cassette.mode == Mode::Auto && self.cassette.reuse;
+        watch(request, next, redaction, limit, move |exchange, outcome| match entry_of(exchange, outcome, limit) {
+            Ok(entry) => {
+                tape.append(&entry);
+                if learn {
+                    tape.learn(entry);
                 }
-                let (body, _) = tap(body, limit, move |passed| draft.finish(passed));
-                Ok(Response::from_parts(parts, body))
             }
-            Err(error) => {
-                draft.write(None, Some(&error));
-                Err(error)
-            }
-        }
+            Err(error) => tape.fail(error),
+        })
+        .await
     }
 
     /// Answers a request from the tape. What is not there is sent, or fails.
@@ -285,23 +255,22 @@ impl Step {
         let cassette = &self.cassette;
         let (parts, body) = request.into_parts();
         let failed = |error: Error| Error::new(ErrorKind::RequestBody).with_source(error).with_url(&parts.uri);
-        let offline = cassette.is_offline();
         let read = match cassette.matching.needs_body() {
-            true => played::read(body, cassette.limit, offline).await.map_err(failed)?,
+            true => played::read(body, cassette.limit, cassette.is_offline()).await.map_err(failed)?,
             false => played::Read { passed: Some(Passed::all_of(&[], 0)), body },
         };
-        let found = read.passed.and_then(|passed| {
+        let mut found = None;
+        if let Some(passed) = read.passed {
             let live = live(&parts, &passed, &redaction);
-            let found = self.tape.take(&live, &cassette.matching, cassette.reuse);
-            found.ok_or(live).map_or_else(
-                |live| offline.then(|| Err(self.tape.explain(&live, &cassette.matching))),
-                |entry| Some(Ok(entry)),
-            )
-        });
+            found = self.tape.take(&live, &cassette.matching, cassette.reuse);
+            if found.is_none() && cassette.is_offline() {
+                return Err(self.tape.explain(&live, &cassette.matching));
+            }
+        }
         match found {
             Some(entry) => {
                 let deadline = [next.deadline(), parts.extensions.get().map(|AttemptDeadline(at)| *at)];
-                self.answer(entry?, &parts, deadline.into_iter().flatten().min()).await
+                self.answer(entry, &parts, deadline.into_iter().flatten().min()).await
             }
             None => self.record(Request::from_parts(parts, read.body), next, redaction).await,
         }
@@ -343,83 +312,43 @@ fn live(parts: &Parts, passed: &Passed, redaction: &Redaction) -> RecordedReques
     entry::request(&parts.method, redaction.url(&parts.uri), &parts.headers, body, redaction)
 }
 
-/// What is needed of a request's head after it was sent.
-fn copy(parts: &Parts) -> Request<()> {
-    let mut request = Request::new(());
-    *request.method_mut() = parts.method.clone();
-    *request.uri_mut() = parts.uri.clone();
-    *request.headers_mut() = parts.headers.clone();
-    request
+/// The entry of a request that is over.
+fn entry_of(exchange: &Exchange, outcome: Outcome<'_>, limit: usize) -> Result<Entry, Error> {
+    let redaction = &exchange.redaction;
+    let (method, uri, headers) = (exchange.request.method(), exchange.request.uri(), exchange.request.headers());
+    let (response, error) = match outcome {
+        Outcome::Failed(error) => (None, Some(error)),
+        Outcome::Responded(_, passed) if passed.is_over() => {
+            let detail = format!("the response has more than the {limit} bytes that are recorded");
+            return Err(Error::new(ErrorKind::TooLarge).with_detail(detail).with_url(uri));
+        }
+        Outcome::Responded(head, passed) => {
+            let (trailers, error) = match &passed.ending {
+                Ending::Whole(trailers) => (trailers.as_ref(), None),
+                Ending::Failed(error) => (None, Some(error)),
+                Ending::Open => (None, None),
+            };
+            let response = RecordedResponse {
+                status: head.status().as_u16(),
+                version: entry::version_name(head.version()),
+                headers: Fields(redaction.headers(head.headers())),
+                body: Content::new(passed, head.headers(), redaction),
+                trailers: trailers.map(|trailers| Fields(redaction.headers(trailers))),
+            };
+            (Some(response), error)
+        }
+    };
+    let body =
+        exchange.look_at_body(|passed, streamed| Content { streamed, ..Content::new(passed, headers, redaction) });
+    Ok(Entry {
+        request: entry::request(method, redaction.url(uri), headers, body, redaction),
+        response,
+        error: error.map(|error| RecordedError::new(error, redaction)),
+        head_us: micros(exchange.head_time),
+        total_us: micros(exchange.elapsed()),
+    })
 }
 
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// The request's body as it goes out.
-enum Sent {
-    Bytes(bytes::Bytes),
-    Passing { view: View, streamed: bool },
-}
-
-/// An entry that is not complete yet.
-struct Draft {
-    tape: Arc<Tape>,
-    learn: bool,
-    limit: usize,
-    redaction: Redaction,
-    request: Request<()>,
-    sent: Sent,
-    started: Instant,
-    head_us: u64,
-    head: Option<Response<()>>,
-}
-
-impl Draft {
-    /// The response's body has ended, or nobody reads it any more.
-    fn finish(mut self, passed: &Passed) {
-        let Some(head) = self.head.take() else { return };
-        if passed.is_over() {
-            let detail = format!("the response has more than the {} bytes that are recorded", self.limit);
-            let error = Error::new(ErrorKind::TooLarge).with_detail(detail).with_url(self.request.uri());
-            return self.tape.fail(error);
-        }
-        let (trailers, error) = match &passed.ending {
-            Ending::Whole(trailers) => (trailers.as_ref(), None),
-            Ending::Failed(error) => (None, Some(error)),
-            Ending::Open => (None, None),
-        };
-        let response = RecordedResponse {
-            status: head.status().as_u16(),
-            version: entry::version_name(head.version()),
-            headers: Fields(self.redaction.headers(head.headers())),
-            body: Content::new(passed, head.headers(), &self.redaction),
-            trailers: trailers.map(|trailers| Fields(self.redaction.headers(trailers))),
-        };
-        self.write(Some(response), error);
-    }
-
-    fn write(self, response: Option<RecordedResponse>, error: Option<&Error>) {
-        let body = match &self.sent {
-            Sent::Bytes(bytes) => self.content(&Passed::all_of(bytes, self.limit)),
-            Sent::Passing { view, streamed } => Content { streamed: *streamed, ..self.content(&view.lock()) },
-        };
-        let (method, headers) = (self.request.method(), self.request.headers());
-        let url = self.redaction.url(self.request.uri());
-        let entry = Entry {
-            request: entry::request(method, url, headers, body, &self.redaction),
-            response,
-            error: error.map(|error| RecordedError::new(error, &self.redaction)),
-            head_us: self.head_us,
-            total_us: micros(self.started.elapsed()),
-        };
-        self.tape.append(&entry);
-        if self.learn {
-            self.tape.learn(entry);
-        }
-    }
-
-    fn content(&self, passed: &Passed) -> Content {
-        Content::new(passed, self.request.headers(), &self.redaction)
-    }
 }

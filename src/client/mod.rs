@@ -3,7 +3,8 @@
 //! - [`builder`]: a client is configured.
 //! - [`send`]: a request becomes a future of a response: by one [`hop`], or through the client's steps ([`interceptor`]):
 //!   [`redirect`].
-//! - [`cassette`], [`har`] (feature `record`): what passes is recorded and replayed. Their parts: [`redact`], [`tap`].
+//! - [`cassette`], [`har`] (feature `record`): what passes is recorded and replayed. Their parts: [`redact`],
+//!   [`tap`], [`watch`].
 //! - [`drive`]: a request is run by the caller's own handler.
 //! - [`blocking`]: the only place that blocks.
 //! - [`request`], [`response`], [`verbs`]: extension traits and shorthands. [`text`]: charsets.
@@ -27,6 +28,8 @@ mod builder;
 #[cfg(feature = "record")]
 pub mod cassette;
 mod drive;
+#[cfg(feature = "record")]
+pub mod har;
 mod hop;
 pub mod interceptor;
 #[cfg(feature = "record")]
@@ -43,6 +46,8 @@ mod timer;
 mod trail;
 mod verbs;
 mod version;
+#[cfg(feature = "record")]
+mod watch;
 
 pub use blocking::CancelToken;
 pub use builder::HttpClientBuilder;

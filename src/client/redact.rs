@@ -117,7 +117,7 @@ impl Redaction {
     /// The URL without user and password, and without the secrets of its query.
     pub(super) fn url(&self, uri: &Uri) -> String {
         let bare = crate::error::without_credentials(uri);
-        String::from_utf8_lossy(&self.pairs(bare.as_bytes(), false, QUERY_ENDS)).into_owned()
+        String::from_utf8_lossy(&self.pairs(bare.as_bytes(), QUERY_ENDS)).into_owned()
     }
 
     /// A body, by the `Content-Type` of its message.
@@ -129,8 +129,7 @@ impl Redaction {
         let lower = kind.to_ascii_lowercase();
         if lower.starts_with("application/x-www-form-urlencoded") {
             // Clients err about types: a form that is JSON in truth is searched as that too.
-            let as_form = self.pairs(body, true, QUERY_ENDS);
-            return self.json(&as_form, 0).into();
+            return self.fields(&self.pairs(body, QUERY_ENDS)).into();
         }
         if lower.contains("json") || std::str::from_utf8(body).is_ok() { self.text(body) } else { body.into() }
     }
@@ -140,8 +139,7 @@ impl Redaction {
         if text.is_empty() {
             return text.into();
         }
-        let looks_like_form = !text.iter().any(u8::is_ascii_whitespace) && !text.starts_with(b"{");
-        self.json(&self.pairs(text, looks_like_form, TEXT_ENDS), 0).into()
+        self.fields(&self.pairs(text, TEXT_ENDS)).into()
     }
 
     fn is_secret_field(&self, name: &str) -> bool {
@@ -168,19 +166,22 @@ impl Redaction {
         words != "idempotency_key" && (sounds_secret(&words) || sounds_secret(&lower))
     }
 
-    /// `name=value` after `?`, `&`, `;` or `#` (and at the start, of a form), and user info after `://`.
-    fn pairs(&self, bytes: &[u8], form: bool, ends: &[u8]) -> Vec<u8> {
+    /// `name=value` wherever a name can begin, and user info after `://`.
+    fn pairs(&self, bytes: &[u8], ends: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(bytes.len());
         let mut at = 0;
-        let mut may_begin = form;
+        let mut may_begin = true;
         while at < bytes.len() {
             if may_begin {
                 may_begin = false;
                 if let Some(value) = self.secret_pair(&bytes[at..]) {
                     out.extend_from_slice(&bytes[at..at + value]);
-                    out.extend_from_slice(PLACEHOLDER.as_bytes());
                     at += value;
-                    at += bytes[at..].iter().position(|byte| ends.contains(byte)).unwrap_or(bytes.len() - at);
+                    let length = bytes[at..].iter().position(|byte| ends.contains(byte)).unwrap_or(bytes.len() - at);
+                    if length > 0 {
+                        out.extend_from_slice(PLACEHOLDER.as_bytes());
+                    }
+                    at += length;
                     continue;
                 }
             }
@@ -193,16 +194,15 @@ impl Redaction {
             }
             out.push(bytes[at]);
             at += 1;
-            // JSON may write `&` as \u0026, HTML as &amp;.
-            may_begin = matches!(bytes[at - 1], b'?' | b'&' | b';' | b'#') || bytes[..at].ends_with(b"\\u0026");
+            // JSON may write `&` as \u0026.
+            may_begin = !is_of_name(&bytes[at - 1]) || bytes[..at].ends_with(b"\\u0026");
         }
         out
     }
 
     /// Where the value begins, if these bytes begin with a secret pair.
     fn secret_pair(&self, bytes: &[u8]) -> Option<usize> {
-        let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.~%[]$+!*@".contains(byte);
-        let end = bytes.iter().position(|byte| !in_name(byte))?;
+        let end = bytes.iter().position(|byte| !is_of_name(byte))?;
         if end == 0 || bytes[end] != b'=' {
             return None;
         }
@@ -210,7 +210,62 @@ impl Redaction {
         self.is_secret_field(&name).then_some(end + 1)
     }
 
-    /// The values of secret names in JSON: strings are replaced, numbers become 0, so that the shape stays.
+    /// The values of secret names in JSON, or in something like it.
+    fn fields(&self, bytes: &[u8]) -> Vec<u8> {
+        let clean = self.json(bytes, 0);
+        // A quote too many, outside of JSON, hides which strings are names.
+        match serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
+            Ok(_) => clean,
+            Err(_) => self.broken_json(&clean),
+        }
+    }
+
+    /// `"name":` wherever it stands, and the value after it up to what must end it.
+    fn broken_json(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(bytes.len());
+        let mut at = 0;
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            let Some(value) = self.secret_name(rest) else {
+                out.push(rest[0]);
+                at += 1;
+                continue;
+            };
+            out.extend_from_slice(&rest[..value]);
+            let rest = &rest[value..];
+            at += value;
+            match rest.first() {
+                Some(b'"') => {
+                    out.extend_from_slice(format!("\"{PLACEHOLDER}\"").as_bytes());
+                    at += string_length(rest);
+                }
+                Some(b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z') => {
+                    let end = rest.iter().position(|byte| b",}] \r\n\t".contains(byte)).unwrap_or(rest.len());
+                    let plain = matches!(&rest[..end], b"0" | b"true" | b"false" | b"null");
+                    out.extend_from_slice(if plain { &rest[..end] } else { b"0" });
+                    at += end;
+                }
+                // An object or a list was seen to before.
+                _ => {}
+            }
+        }
+        out
+    }
+
+    /// Where the value begins, if these bytes begin with a secret name in quotes and a colon.
+    fn secret_name(&self, bytes: &[u8]) -> Option<usize> {
+        const LONGEST: usize = 128;
+        let inner = bytes.strip_prefix(b"\"")?;
+        let end = inner.iter().take(LONGEST).position(|byte| *byte == b'"')?;
+        let rest = &inner[end + 1..];
+        let blanks = |bytes: &[u8]| bytes.iter().take(LONGEST).take_while(|byte| byte.is_ascii_whitespace()).count();
+        let before = blanks(rest);
+        let after = blanks(rest.get(before..)?.strip_prefix(b":")?);
+        let name = std::str::from_utf8(&inner[..end]).ok()?;
+        self.is_secret_field(name).then_some(1 + end + 1 + before + 1 + after)
+    }
+
+    /// The values of secret names in well-formed JSON, or in its beginning: strings are replaced, numbers become 0, so that the shape stays.
     fn json(&self, bytes: &[u8], depth: usize) -> Vec<u8> {
         let mut out = Vec::with_capacity(bytes.len());
         // Whether each open object or array is the value of a secret name.
@@ -315,6 +370,11 @@ impl Redaction {
     }
 }
 
+/// Whether a byte can be part of a name in a query, a form or prose.
+fn is_of_name(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_-.~%[]$+!*@".contains(byte)
+}
+
 /// `name=value` with the value replaced.
 fn cookie(pair: &[u8]) -> Vec<u8> {
     let pair = pair.trim_ascii();
@@ -405,6 +465,7 @@ mod tests {
         for text in [
             "",
             "plain & simple? yes; key = 5",
+            "<p key=\"a\" data-token='b'>\"quoted\": 5\" x",
             r#"{ "name" : "a\u00e9\n" , "idempotency-key":"k","idempotencyKey":"k", "x":[1e400, 2,{"y":null}]}"#,
             "{\"broken\": [1,2",
             "a=1&b=2",
@@ -431,6 +492,10 @@ mod tests {
             ("application/x-www-form-urlencoded", "a=1&user%5Bpassword%5D=CANARY%20CANARY"),
             ("application/x-www-form-urlencoded", r#"{"password":"CANARY"}"#),
             ("", "access_token=CANARY&scope=all"),
+            ("text/plain", r#"a pipe of 5" and {"token":"CANARY"}"#),
+            ("text/plain", r#"a pipe of 5" and {"token" : CANARY, "secret":12}"#),
+            ("text/plain", "log in with password=CANARY, then leave"),
+            ("application/json", r#"{"echo":"api_key=CANARY&b=1"}"#),
             ("text/event-stream", "data: {\"token\":\"CANARY\"}\n\n"),
             ("text/html", r#"<a href="/x?a=1&amp;session=CANARY">x</a> <a href='/y?key=CANARY'>y</a>"#),
             (
@@ -440,7 +505,10 @@ mod tests {
         ] {
             let clean = body(kind, text);
             assert!(!clean.contains(CANARY), "{kind}: {text} -> {clean}");
-            assert!(clean.contains(PLACEHOLDER) || clean.contains("https://h/"), "{kind}: {text} -> {clean}");
+            assert!(
+                clean.contains(PLACEHOLDER) || clean.contains("https://h/") || clean.contains(": 0,"),
+                "{kind}: {text} -> {clean}"
+            );
         }
     }
 

@@ -19,6 +19,8 @@ mod driving;
 mod errors;
 mod executors;
 mod handler;
+#[cfg(feature = "record")]
+mod har;
 mod interceptors;
 mod isahc;
 mod redirects;
