@@ -70,6 +70,8 @@ mod client;
 pub mod script;
 
 pub use body::{AsyncBody, Body};
+#[cfg(feature = "tower")]
+pub use client::tower;
 pub use client::{
     AsyncReadResponseExt, CancelToken, Driving, HttpClient, HttpClientBuilder, ReadResponseExt, Redirected, RequestExt,
     ResponseExt, ResponseFuture, interceptor,

@@ -5,6 +5,7 @@
 //!
 //! - [`exchange`]: the bounded queue between the agent and the reader of a response.
 //! - [`decode`]: content codings, undone while reading.
+//! - [`frames`] (feature `tower`): bodies as those of the `http-body` crate.
 //! - [`pump`]: a blocking reader made asynchronous by a thread of its own.
 //! - [`wake`]: wakes that wait for the end of the agent's turn.
 
@@ -25,6 +26,8 @@ use crate::error::Error;
 #[cfg(feature = "decompress")]
 pub(crate) mod decode;
 pub(crate) mod exchange;
+#[cfg(feature = "tower")]
+mod frames;
 mod pump;
 pub(crate) mod wake;
 
@@ -54,6 +57,8 @@ pub struct AsyncBody {
     ahead: Ahead,
     /// Makes the body again from its start.
     again: Option<Arc<dyn Fn() -> io::Result<AsyncBody> + Send + Sync>>,
+    #[cfg(feature = "tower")]
+    frames: frames::Progress,
 }
 
 enum Inner {
@@ -97,6 +102,8 @@ impl AsyncBody {
             inner: Inner::Bytes(Bytes::new()),
             ahead: Ahead { bytes: Vec::new(), position: 0, filled: 0 },
             again: None,
+            #[cfg(feature = "tower")]
+            frames: frames::Progress { started: false, trailers_given: false },
         }
     }
 
@@ -245,6 +252,8 @@ impl AsyncBody {
 
     /// As `AsyncRead::poll_read`, with the typed error.
     pub(crate) fn poll_read_typed(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize, Error>> {
+        #[cfg(feature = "tower")]
+        self.frames.start();
         if !self.ahead.rest().is_empty() {
             let amount = self.ahead.rest().len().min(buffer.len());
             buffer[..amount].copy_from_slice(&self.ahead.rest()[..amount]);
@@ -366,6 +375,8 @@ impl Stream for AsyncBody {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let body = &mut *self;
+        #[cfg(feature = "tower")]
+        body.frames.start();
         if !body.ahead.rest().is_empty() {
             let piece = Bytes::copy_from_slice(body.ahead.rest());
             body.ahead = Ahead::default();
@@ -411,7 +422,7 @@ impl Stream for AsyncBody {
 
 impl From<Inner> for AsyncBody {
     fn from(inner: Inner) -> Self {
-        Self { inner, ahead: Ahead::default(), again: None }
+        Self { inner, ..Self::empty() }
     }
 }
 

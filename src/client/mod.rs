@@ -5,6 +5,7 @@
 //!   [`redirect`].
 //! - [`cassette`], [`har`] (feature `record`): what passes is recorded and replayed. Their parts: [`redact`],
 //!   [`tap`], [`watch`].
+//! - [`tower`] (feature `tower`): the client as a service.
 //! - [`drive`]: a request is run by the caller's own handler.
 //! - [`blocking`]: the only place that blocks.
 //! - [`request`], [`response`], [`verbs`]: extension traits and shorthands. [`text`]: charsets.
@@ -43,6 +44,8 @@ mod send;
 mod tap;
 mod text;
 mod timer;
+#[cfg(feature = "tower")]
+pub mod tower;
 mod trail;
 mod verbs;
 mod version;

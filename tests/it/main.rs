@@ -29,4 +29,6 @@ mod retries;
 mod script;
 mod streaming;
 mod tls;
+#[cfg(feature = "tower")]
+mod tower;
 mod wire;
