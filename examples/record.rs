@@ -104,7 +104,11 @@ fn answer(mut stream: std::net::TcpStream) -> std::io::Result<()> {
     let mut seen = Vec::new();
     let mut piece = [0; 4096];
     // The sign-in ends with its JSON, the other request with its head.
-    while !seen.ends_with(b"}") && !(seen.starts_with(b"GET") && seen.ends_with(b"\r\n\r\n")) {
+    let is_whole = |seen: &[u8]| match seen.starts_with(b"GET") {
+        true => seen.ends_with(b"\r\n\r\n"),
+        false => seen.ends_with(b"}"),
+    };
+    while !is_whole(&seen) {
         match stream.read(&mut piece)? {
             0 => return Ok(()),
             amount => seen.extend_from_slice(&piece[..amount]),

@@ -35,7 +35,7 @@
 //!
 //! They are replaced by `[redacted]` (a number by 0) before anything is written: `Authorization`, `Proxy-Authorization`,
 //! cookies, headers marked as sensitive or named by
-//! [`secret_headers`](crate::config::Configurable), and whatever has a name that sounds like a secret (`token`, `api_key`,
+//! [`secret_headers`](crate::config::Configurable::secret_headers), and whatever has a name that sounds like a secret (`token`, `api_key`,
 //! `password` and so on) in headers, URL queries, forms, multipart forms and JSON. User and password of URLs are left out.
 //! A live request is cleaned in the same way before it is compared, so that a replay needs no secrets. What no name gives
 //! away is not found: a key that is part of a path, or plain text. Look at a cassette before you publish it.
@@ -137,7 +137,7 @@ impl Cassette {
     }
 
     /// A rule of your own instead: whether the first request, which is to be answered, is the second, a recorded one.
-    /// Both are without their secrets. It may be asked while other requests wait.
+    /// Both are without their secrets.
     pub fn match_with(
         mut self,
         rule: impl Fn(&RecordedRequest, &RecordedRequest) -> bool + Send + Sync + 'static,
@@ -270,7 +270,7 @@ impl Step {
         match found {
             Some(entry) => {
                 let deadline = [next.deadline(), parts.extensions.get().map(|AttemptDeadline(at)| *at)];
-                self.answer(entry, &parts, deadline.into_iter().flatten().min()).await
+                self.answer(&entry, &parts, deadline.into_iter().flatten().min()).await
             }
             None => self.record(Request::from_parts(parts, read.body), next, redaction).await,
         }
@@ -278,7 +278,7 @@ impl Step {
 
     async fn answer(
         &self,
-        entry: Entry,
+        entry: &Entry,
         request: &Parts,
         deadline: Option<Instant>,
     ) -> Result<Response<AsyncBody>, Error> {
@@ -295,8 +295,8 @@ impl Step {
             }
             body_delay = Some(Duration::from_micros(entry.total_us.saturating_sub(entry.head_us)));
         }
-        let error = entry.error.map(|error| error.to_error().with_url(&request.uri));
-        match (entry.response, error) {
+        let error = entry.error.as_ref().map(|error| error.to_error().with_url(&request.uri));
+        match (&entry.response, error) {
             (Some(response), error) => played::response(response, error, request, body_delay),
             (None, Some(error)) => Err(error),
             (None, None) => Err(Error::new(ErrorKind::InvalidConfiguration)

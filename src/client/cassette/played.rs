@@ -51,14 +51,14 @@ pub(super) async fn read(mut body: AsyncBody, limit: usize, offline: bool) -> Re
 
 /// The recorded response to a request, whose body fails at its end if there is an error.
 pub(super) fn response(
-    recorded: RecordedResponse,
+    recorded: &RecordedResponse,
     error: Option<Error>,
     request: &Parts,
     delay: Option<Duration>,
 ) -> Result<Response<AsyncBody>, Error> {
     let mut head = recorded.head()?;
     let whole = error.is_none() && !recorded.body.partial;
-    let bytes = recorded.body.bytes.unwrap_or_default();
+    let bytes = recorded.body.bytes.clone().unwrap_or_default();
     if whole && request.method != Method::HEAD && head.headers().contains_key(CONTENT_LENGTH) {
         // Redaction may have changed it.
         head.headers_mut().insert(CONTENT_LENGTH, bytes.len().into());
@@ -74,7 +74,7 @@ pub(super) fn response(
         chunks: VecDeque::from([bytes]),
         length,
         error: error.or_else(|| (!whole).then(cut)),
-        trailers: recorded.trailers.map(|fields| fields.to_map()),
+        trailers: recorded.trailers.as_ref().map(|fields| fields.to_map()),
         delay: delay.filter(|delay| !delay.is_zero()).map(|delay| Box::pin(sleep(delay))),
         ..Played::default()
     };

@@ -1,9 +1,9 @@
 //! The file of a cassette and the entries that it held. Knows nothing of how requests are sent.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Seek, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Mode;
 use super::entry::{Entry, FORMAT, Header, RecordedRequest};
@@ -21,9 +21,9 @@ pub(super) struct Tape {
     failure: Mutex<Option<Error>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Slot {
-    entry: Entry,
+    entry: Arc<Entry>,
     used: bool,
 }
 
@@ -51,7 +51,7 @@ impl Tape {
             Mode::Replay => None,
             Mode::Record | Mode::Auto => Some(Mutex::new(writable(path, &loaded).map_err(failed)?)),
         };
-        let slots = loaded.entries.into_iter().map(|entry| Slot { entry, used: false }).collect();
+        let slots = loaded.entries.into_iter().map(|entry| Slot { entry: Arc::new(entry), used: false }).collect();
         Ok(Self { path: path.to_owned(), file, slots: Mutex::new(slots), failure: Mutex::default() })
     }
 
@@ -61,12 +61,11 @@ impl Tape {
         let written = serde_json::to_vec(entry).map_err(io::Error::from).and_then(|mut line| {
             line.push(b'\n');
             let mut file = lock(file);
-            let start = file.stream_position()?;
-            let written = file.write_all(&line).and_then(|()| file.flush());
+            let before = file.metadata()?.len();
+            let written = file.write_all(&line);
             if written.is_err() {
                 // A torn line in the middle would spoil the file.
-                let _ = file.set_len(start);
-                let _ = file.seek(io::SeekFrom::Start(start));
+                let _ = file.set_len(before);
             }
             written
         });
@@ -78,7 +77,7 @@ impl Tape {
 
     /// Makes an entry of this run one that may be replayed.
     pub(super) fn learn(&self, entry: Entry) {
-        lock(&self.slots).push(Slot { entry, used: true });
+        lock(&self.slots).push(Slot { entry: Arc::new(entry), used: true });
     }
 
     /// An entry was not recorded.
@@ -98,20 +97,25 @@ impl Tape {
     }
 
     /// The first entry that matches and was not used; with `reuse` the latest used one if there is no other.
-    pub(super) fn take(&self, live: &RecordedRequest, matching: &Matching, reuse: bool) -> Option<Entry> {
-        let mut slots = lock(&self.slots);
-        let fits = |slot: &Slot| matching.matches(live, &slot.entry.request);
-        let place = match slots.iter().position(|slot| !slot.used && fits(slot)) {
-            None if reuse => slots.iter().rposition(fits),
-            place => place,
-        }?;
-        slots[place].used = true;
-        Some(slots[place].entry.clone())
+    pub(super) fn take(&self, live: &RecordedRequest, matching: &Matching, reuse: bool) -> Option<Arc<Entry>> {
+        loop {
+            let slots = lock(&self.slots).clone();
+            // The rule may be the caller's code: it is asked with the lock released.
+            let fits = |slot: &Slot| matching.matches(live, &slot.entry.request);
+            let Some(place) = slots.iter().position(|slot| !slot.used && fits(slot)) else {
+                return slots.into_iter().rev().find(|slot| reuse && fits(slot)).map(|slot| slot.entry);
+            };
+            // Another request may have been faster.
+            let slot = &mut lock(&self.slots)[place];
+            if !std::mem::replace(&mut slot.used, true) {
+                return Some(slot.entry.clone());
+            }
+        }
     }
 
     /// Why there is no entry for the request: the closest one, and what differs.
     pub(super) fn explain(&self, live: &RecordedRequest, matching: &Matching) -> Error {
-        let slots = lock(&self.slots);
+        let slots = lock(&self.slots).clone();
         let closest = slots.iter().enumerate().map(|(place, slot)| {
             let differences = matching.differences(live, &slot.entry.request);
             let distance: u32 = differences.iter().map(|difference| difference.weight).sum();
@@ -139,15 +143,15 @@ impl Tape {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is locked is whole at every moment at which code that is not ours runs, a rule of the caller's for one.
+    // No code that could panic halfway runs under a lock.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The file at the end of what is whole, with a header.
 fn writable(path: &Path, loaded: &Loaded) -> io::Result<File> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-    file.set_len(loaded.end)?;
-    file.seek(io::SeekFrom::Start(loaded.end))?;
+    OpenOptions::new().write(true).create(true).truncate(false).open(path)?.set_len(loaded.end)?;
+    // Another process that records into it adds its own lines.
+    let mut file = OpenOptions::new().append(true).open(path)?;
     if loaded.end == 0 {
         let header = Header { marmot_cassette: FORMAT, program: format!("marmot {}", env!("CARGO_PKG_VERSION")) };
         let mut line = serde_json::to_vec(&header)?;

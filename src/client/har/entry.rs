@@ -307,13 +307,15 @@ mod tests {
     #[test]
     fn phases_are_differences_and_those_that_did_not_happen_are_none() {
         let ms = Duration::from_millis;
-        let mut metrics = Metrics::default();
-        metrics.name_lookup = ms(1);
-        metrics.connect = ms(3);
-        metrics.secure_connect = ms(10);
-        metrics.transfer_start = ms(11);
-        metrics.time_to_first_byte = ms(31);
-        metrics.total = ms(40);
+        let mut metrics = Metrics {
+            name_lookup: ms(1),
+            connect: ms(3),
+            secure_connect: ms(10),
+            transfer_start: ms(11),
+            time_to_first_byte: ms(31),
+            total: ms(40),
+            ..Metrics::default()
+        };
         let made = timings(Some(metrics), ms(35), ms(99));
         let expected = json!({
             "blocked": 4.0, "dns": 1.0, "connect": 9.0, "ssl": 7.0, "send": 1.0, "wait": 20.0, "receive": 9.0,
