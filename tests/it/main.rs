@@ -9,6 +9,8 @@ mod alone;
 mod basics;
 mod bodies;
 mod cancel;
+#[cfg(feature = "record")]
+mod cassettes;
 #[cfg(feature = "cli")]
 mod command;
 mod connections;
@@ -21,6 +23,8 @@ mod errors;
 mod events;
 mod executors;
 mod handler;
+#[cfg(feature = "record")]
+mod har;
 mod interceptors;
 mod isahc;
 mod limits;
@@ -34,4 +38,6 @@ mod tls;
 mod uploads;
 #[cfg(feature = "tracing")]
 mod tracing;
+#[cfg(feature = "tower")]
+mod tower;
 mod wire;
