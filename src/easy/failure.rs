@@ -102,6 +102,9 @@ fn kind(error: &curl::Error, said: &str, responded: bool) -> ErrorKind {
         }
         // 51 in old versions, 60 now; pinned key, status of the certificate.
         51 | 60 | 83 | 90 | 91 => ErrorKind::BadServerCertificate,
+        // OpenSSL about a key that does not fit its certificate.
+        curl_sys::CURLE_BAD_FUNCTION_ARGUMENT if said.contains("private key") => ErrorKind::BadClientCertificate,
+        curl_sys::CURLE_BAD_FUNCTION_ARGUMENT => ErrorKind::InvalidConfiguration,
         curl_sys::CURLE_SSL_CERTPROBLEM | 98 => ErrorKind::BadClientCertificate,
         curl_sys::CURLE_SSL_CACERT_BADFILE | curl_sys::CURLE_SSL_ENGINE_NOTFOUND => ErrorKind::InvalidConfiguration,
         curl_sys::CURLE_READ_ERROR => ErrorKind::RequestBody,

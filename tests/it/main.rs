@@ -18,6 +18,7 @@ mod errors;
 mod executors;
 mod handler;
 mod isahc;
+mod proxies;
 mod redirects;
 #[cfg(feature = "script")]
 mod script;
