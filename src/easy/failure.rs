@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use super::route::readable;
 use crate::config::ProxyServer;
 use crate::error::{Error, ErrorKind, TimeoutPhase};
 use crate::ffi::options::{Info, Live};
@@ -31,7 +32,7 @@ pub(super) fn explain(
     responded: bool,
     proxy: Option<&ProxyServer>,
 ) -> Error {
-    let said = error.extra_description().unwrap_or_else(|| error.description()).to_owned();
+    let said = readable(error.extra_description().unwrap_or_else(|| error.description()));
     let kind = kind(error, &said, responded);
     let mut result = match kind {
         ErrorKind::Timeout => Error::timeout(timeout_phase(&said, live, responded)),

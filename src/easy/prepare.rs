@@ -171,7 +171,7 @@ impl Prepare {
         options::set_method(easy, custom.as_deref())?;
 
         let proxy = easy.get_ref().transfer.proxy.clone();
-        route::set_addresses(easy, &self.config.names, proxy.as_deref())?;
+        route::set_addresses(easy, &self.config.names, self.request.uri(), proxy.as_deref())?;
         held::set_list(easy, ListOption::ProxyHeaders, |list| self.write_proxy_headers(list, proxy.as_deref()))?;
         held::set_list(easy, ListOption::Headers, |list| self.write_headers(list, target))
     }

@@ -6,6 +6,7 @@ mod support;
 
 mod agents;
 mod alone;
+mod auth;
 mod basics;
 mod bodies;
 mod cancel;
@@ -18,6 +19,7 @@ mod errors;
 mod executors;
 mod handler;
 mod isahc;
+mod names;
 mod proxies;
 mod redirects;
 #[cfg(feature = "script")]

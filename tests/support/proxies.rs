@@ -108,7 +108,7 @@ http_access deny all
     )
 }
 
-/// A SOCKS proxy, versions 4, 4a and 5, that asks nobody who they are.
+/// A SOCKS proxy, versions 4 and 5, that asks nobody who they are.
 pub struct Danted(Program);
 
 impl Danted {
