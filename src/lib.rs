@@ -72,7 +72,7 @@ pub mod script;
 pub use body::{AsyncBody, Body};
 pub use client::{
     AsyncReadResponseExt, CancelToken, Driving, HttpClient, HttpClientBuilder, ReadResponseExt, RequestExt,
-    ResponseExt, ResponseFuture,
+    ResponseExt, ResponseFuture, parse_url,
 };
 pub use client::{delete, get, head, options, patch, post, put, send};
 pub use client::{delete_async, get_async, head_async, options_async, patch_async, post_async, put_async, send_async};

@@ -4,7 +4,7 @@
 //! - [`send`]: a request becomes a future of a response, redirects included; [`redirect`] holds their rules.
 //! - [`drive`]: a request is run by the caller's own handler.
 //! - [`blocking`]: the only place that blocks.
-//! - [`request`], [`response`], [`verbs`]: extension traits and shorthands. [`text`]: charsets.
+//! - [`request`], [`response`], [`verbs`]: extension traits and shorthands. [`text`]: charsets. [`url`]: text becomes a URL.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +25,7 @@ mod request;
 mod response;
 mod send;
 mod text;
+mod url;
 mod verbs;
 mod version;
 
@@ -36,6 +37,7 @@ pub use response::{AsyncReadResponseExt, ReadResponseExt, ResponseExt};
 pub use send::ResponseFuture;
 #[cfg(feature = "script")]
 pub(crate) use text::decode as decode_text;
+pub use url::parse_url;
 pub use verbs::*;
 pub(crate) use version::version;
 

@@ -124,9 +124,8 @@ impl AwsSigV4 {
 
     /// The first thing in it that cannot be used.
     pub(super) fn check(&self) -> Result<(), String> {
-        let plain = |text: &str| {
-            !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-        };
+        let plain =
+            |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
         if !plain(&self.region) || !plain(&self.service) {
             return Err("the region and the service of AWS are words of letters, digits and `-`".into());
         }
@@ -136,10 +135,7 @@ impl AwsSigV4 {
 
 impl fmt::Debug for AwsSigV4 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AwsSigV4")
-            .field("region", &self.region)
-            .field("service", &self.service)
-            .finish_non_exhaustive()
+        f.debug_struct("AwsSigV4").field("region", &self.region).field("service", &self.service).finish_non_exhaustive()
     }
 }
 

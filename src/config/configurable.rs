@@ -7,8 +7,8 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::{
-    Auth, AwsSigV4, CaCertificates, ConnectTo, Credentials, DnsCache, IpVersion, LowSpeed, NetRc, NetworkInterface, Proxy,
-    RECEIVE_BUFFERS, RedirectPolicy, RequestConfig, ResolveMap, Roots, TlsConfig, UPLOAD_BUFFERS, UnixSocket,
+    Auth, AwsSigV4, CaCertificates, ConnectTo, Credentials, DnsCache, IpVersion, LowSpeed, NetRc, NetworkInterface,
+    Proxy, RECEIVE_BUFFERS, RedirectPolicy, RequestConfig, ResolveMap, Roots, TlsConfig, UPLOAD_BUFFERS, UnixSocket,
     VersionNegotiation,
 };
 

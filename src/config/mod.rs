@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind};
 mod auth;
 mod configurable;
 mod egress;
+mod excluded;
 mod names;
 mod proxy;
 mod redirect;

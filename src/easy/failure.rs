@@ -48,7 +48,8 @@ pub(super) fn explain(
     }
     if let Some(proxy) = proxy.filter(|_| !responded) {
         // Which of the two a certificate or a delay belongs to, libcurl does not tell.
-        let part = if matches!(kind, ErrorKind::ConnectionFailed | ErrorKind::ProxyRefused) { "the" } else { "by way of the" };
+        let part =
+            if matches!(kind, ErrorKind::ConnectionFailed | ErrorKind::ProxyRefused) { "the" } else { "by way of the" };
         let why = detail.or_else(|| refusal(kind, &said)).map_or_else(String::new, |detail| format!(": {detail}"));
         detail = Some(format!("{part} proxy {proxy}{why}"));
     }

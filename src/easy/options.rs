@@ -4,9 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Easy, route, secure};
-use crate::config::{
-    Auth, CONNECT_TIMEOUT, IpVersion, Names, NetRc, RequestConfig, Sockets, UnixSocket, Version,
-};
+use crate::config::{Auth, CONNECT_TIMEOUT, IpVersion, Names, NetRc, RequestConfig, Sockets, UnixSocket, Version};
 use crate::error::{Error, ErrorKind};
 use crate::ffi::options::{self, LongOption, TextOption};
 use crate::ffi::sockets;

@@ -99,7 +99,8 @@ impl Prepare {
         self.check_headers()?;
         self.settle_auth(&target)?;
         let proxy = route::choose(&self.config, self.request.uri())?;
-        if self.request.uri().scheme() == Some(&Scheme::HTTPS) {
+        let asks_over_https = self.config.names.over_https.as_ref().is_some_and(Option::is_some);
+        if self.request.uri().scheme() == Some(&Scheme::HTTPS) || asks_over_https {
             secure::check_key_log(&self.config.tls)?;
         }
         if proxy.as_ref().is_some_and(|proxy| proxy.kind == ProxyKind::Https) {

@@ -27,8 +27,7 @@ impl MemoryFile {
     /// libcurl takes connections with the same path of a certificate for connections of the same client. The number of a
     /// descriptor is used again, so the path carries a serial number as well, in the form of slashes and dots.
     pub(crate) fn path(&self) -> String {
-        let serial: String =
-            (0..u32::BITS).map(|bit| if self.serial >> bit & 1 == 1 { "./" } else { "/" }).collect();
+        let serial: String = (0..u32::BITS).map(|bit| if self.serial >> bit & 1 == 1 { "./" } else { "/" }).collect();
         format!("/proc/self/fd/{serial}{}", self.file.as_raw_fd())
     }
 }
@@ -49,7 +48,8 @@ fn create() -> io::Result<File> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "files in memory need Linux"))
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
 

@@ -101,9 +101,8 @@ fn a_wrong_password_ends_with_the_challenge_as_the_response() {
         assert_eq!(client.post(server.url("/"), "body").unwrap().status(), 401);
     }
     // Challenges of a kind that libcurl does not answer.
-    let other = Server::start(|_, responder| {
-        responder.send(401, &[("WWW-Authenticate", "Basic realm=\"r\"")], b"basic only")
-    });
+    let other =
+        Server::start(|_, responder| responder.send(401, &[("WWW-Authenticate", "Basic realm=\"r\"")], b"basic only"));
     assert_eq!(client.get(other.url("/")).unwrap().text().unwrap(), "basic only");
     assert!(!other.last_request().has_header("authorization"));
     let none = Server::start(|_, responder| responder.text(200, "open"));
@@ -114,11 +113,8 @@ fn a_wrong_password_ends_with_the_challenge_as_the_response() {
 #[test]
 fn an_own_header_wins_over_a_challenge_and_the_origin_is_not_left() {
     let server = digest_server("MD5");
-    let client = HttpClient::builder()
-        .digest_auth("anna", "s3cret")
-        .redirect_policy(RedirectPolicy::Follow)
-        .build()
-        .unwrap();
+    let client =
+        HttpClient::builder().digest_auth("anna", "s3cret").redirect_policy(RedirectPolicy::Follow).build().unwrap();
     let request = Request::get(server.url("/")).header("Authorization", "Own").body(()).unwrap();
     assert_eq!(client.send(request).unwrap().status(), 401);
     assert_eq!(server.requests().len(), 1);
@@ -158,7 +154,9 @@ fn signatures(request: &Seen, payload: &str, service: &str) -> (String, String) 
         signed.split(';').map(|name| format!("{name}:{}\n", request.header(name).unwrap().trim())).collect();
     let canonical = format!("{}\n{path}\n{}\n{fields}\n{signed}\n{payload}", request.method, query.join("&"));
     let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex(&Sha256::digest(canonical)));
-    let key = [day, "eu-central-1", service, "aws4_request"].iter().fold(b"AWS4s3cret".to_vec(), |key, part| hmac(&key, part));
+    let key = [day, "eu-central-1", service, "aws4_request"]
+        .iter()
+        .fold(b"AWS4s3cret".to_vec(), |key, part| hmac(&key, part));
     (hex(&hmac(&key, &text)), get("Signature").to_owned())
 }
 
@@ -170,7 +168,10 @@ fn requests_are_signed_as_aws_does_it() {
     let digest = |body: &str| hex(&Sha256::digest(body));
     for (request, payload) in [
         (Request::get(server.url("/path?b=2&a=1")).body(Body::empty()), digest("")),
-        (Request::post(server.url("/path")).header("content-type", "text/plain").body(Body::from("hello")), digest("hello")),
+        (
+            Request::post(server.url("/path")).header("content-type", "text/plain").body(Body::from("hello")),
+            digest("hello"),
+        ),
         (Request::put(server.url("/put")).body(Body::from("world")), digest("world")),
         (Request::delete(server.url("/")).body(Body::empty()), digest("")),
     ] {
@@ -193,7 +194,9 @@ fn requests_are_signed_as_aws_does_it() {
     assert_eq!(found, expected);
 
     assert!(!format!("{:?}", sign("s3")).contains("s3cret") && !format!("{:?}", sign("s3")).contains("t0ken"));
-    for bad in [AwsSigV4::new("a", "b", "eu:x", "s3"), AwsSigV4::new("a", "b\0", "eu", "s3"), sign("s3").session_token("a\n")] {
+    for bad in
+        [AwsSigV4::new("a", "b", "eu:x", "s3"), AwsSigV4::new("a", "b\0", "eu", "s3"), sign("s3").session_token("a\n")]
+    {
         let error = HttpClient::builder().aws_sigv4(bad).build().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
     }

@@ -147,7 +147,10 @@ fn a_tls_proxy_is_verified_by_settings_of_its_own() {
     let client = HttpClient::builder().proxy(proxy()).proxy_tls(its_own()).tls(trusting(&nginx)).build().unwrap();
     assert_eq!(client.get(target.url("/")).unwrap().status(), 200);
     assert_eq!(client.get(nginx.tls_url("/small.txt")).unwrap().status(), 200, "TLS in TLS");
-    assert_eq!(client.get(nginx.bad_url(crate::support::BadCert::Expired, "/")).unwrap_err(), ErrorKind::BadServerCertificate);
+    assert_eq!(
+        client.get(nginx.bad_url(crate::support::BadCert::Expired, "/")).unwrap_err(),
+        ErrorKind::BadServerCertificate
+    );
     for tls in [
         TlsConfig::new(),
         // Settings for proxies that have nothing to do with it.
@@ -189,6 +192,20 @@ fn what_is_said_to_the_proxy_never_reaches_the_target() {
     assert_eq!(client.send(request).unwrap().text().unwrap(), "proxy");
     assert_eq!(seen.last_request().header("proxy-authorization"), Some("Basic own"));
     assert_eq!(seen.last_request().target, "http://target.test/");
+    // What is for the target is not said to the one who makes the tunnel.
+    let refusing = Server::start(|_, responder| responder.send(403, &[], b"no tunnel"));
+    let client = through(Proxy::all(refusing.origin()).basic_auth("anna", "s3cret"));
+    let request = Request::get("https://target.test/p4th").basic_auth("c4nary", "c4nary").header("Cookie", "c4nary");
+    let error = client.send(request.body(()).unwrap()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ProxyRefused);
+    assert!(error.to_string().contains("status 403"), "{error}");
+    let seen = refusing.last_request();
+    assert_eq!((&*seen.method, &*seen.target), ("CONNECT", "target.test:443"));
+    assert_eq!(seen.header("proxy-authorization"), Some("Basic YW5uYTpzM2NyZXQ="));
+    let head = String::from_utf8_lossy(&seen.head).to_lowercase();
+    for word in ["c4nary", "cookie", "\nauthorization", "p4th"] {
+        assert!(!head.contains(word), "{head}");
+    }
     for server in [&target, &other] {
         assert_eq!(server.requests().len(), 3);
         for request in server.requests() {

@@ -168,10 +168,9 @@ fn ours(nginx: &Nginx) -> TlsConfig {
 fn extra_roots_are_trusted_beside_the_platforms() {
     let nginx = nginx();
     let url = nginx.tls_url("/small.txt");
-    for extra in [
-        CaCertificates::file(nginx.ca_pem_path()),
-        CaCertificates::pem(std::fs::read(nginx.ca_pem_path()).unwrap()),
-    ] {
+    for extra in
+        [CaCertificates::file(nginx.ca_pem_path()), CaCertificates::pem(std::fs::read(nginx.ca_pem_path()).unwrap())]
+    {
         assert_eq!(with(TlsConfig::new().extra_roots(extra.clone())).get(&url).unwrap().status(), 200);
         // Alone they would be enough, so that they were not merely put in the place of others is shown the other way.
         let [stranger, _] = nginx.client_files(false);
@@ -256,6 +255,11 @@ fn versions_are_kept_to() {
             }
         }
     }
+    // A connection of another version does not serve those who want a newer one.
+    let client = with(ours(&nginx));
+    assert_eq!(client.get(nginx.tls12_url("/who")).unwrap().status(), 200);
+    let request = Request::get(nginx.tls12_url("/who")).tls(TlsConfig::new().min_version(v13)).body(()).unwrap();
+    assert_eq!(client.send(request).unwrap_err().kind(), ErrorKind::Tls);
     let error = with(ours(&nginx).min_version(v13).max_version(v12)).get(nginx.tls_url("/who")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
 }
@@ -380,6 +384,11 @@ fn pinned_keys_are_compared_or_refused() {
         assert!(error.to_string().contains("pinned"), "{error}");
     } else {
         assert_eq!(ask(&right).unwrap().status(), 200);
+        // A connection that was made without looking at the key does not serve those who look.
+        let client = with(ours(&nginx));
+        assert_eq!(client.get(&url).unwrap().status(), 200);
+        let request = Request::get(&url).tls(TlsConfig::new().pinned_public_key(wrong)).body(()).unwrap();
+        assert_eq!(client.send(request).unwrap_err().kind(), ErrorKind::BadServerCertificate);
         assert_eq!(ask(&format!("{wrong};{right}")).unwrap().status(), 200);
         let error = ask(wrong).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::BadServerCertificate, "{}", error.chain());
@@ -426,7 +435,8 @@ fn no_secrets_are_logged_unless_asked_for() {
     assert!(error.to_string().contains("SSLKEYLOGFILE"), "{error}");
     assert!(!written());
     assert_eq!(client.get(nginx.url("/small.txt")).unwrap().status(), 200, "nothing to betray in clear text");
-    let request = Request::get(nginx.tls_url("/small.txt")).tls(TlsConfig::new().danger_key_log(true)).body(()).unwrap();
+    let request =
+        Request::get(nginx.tls_url("/small.txt")).tls(TlsConfig::new().danger_key_log(true)).body(()).unwrap();
     assert_eq!(client.send(request).unwrap().status(), 200);
     assert!(written());
 }

@@ -55,7 +55,8 @@ impl Nginx {
     ///
     /// What to do about it, in words: nginx is not installed, or what its error log says.
     pub fn start() -> Result<Self, String> {
-        let binary = find_program("nginx").ok_or("nginx is not installed: `apt-get install nginx-light`, or put it on PATH")?;
+        let binary =
+            find_program("nginx").ok_or("nginx is not installed: `apt-get install nginx-light`, or put it on PATH")?;
         let dir = tempfile::Builder::new().prefix("marmot-nginx-").tempdir().map_err(text)?;
         prepare(dir.path()).map_err(text)?;
         let mut complaint = String::new();
