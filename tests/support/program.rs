@@ -34,7 +34,8 @@ pub(super) struct Program {
 
 impl Program {
     /// Starts `name` on `n` free ports of 127.0.0.1 and waits until it answers on all of them. `arguments` writes its
-    /// configuration into the directory.
+    /// configuration into the directory. A program that goes on when it does not get its ports tells by `bound`, from
+    /// its directory, whether it did: none yet, all, or not all.
     ///
     /// # Panics
     ///
@@ -44,6 +45,7 @@ impl Program {
         package: &str,
         n: usize,
         arguments: impl Fn(&Path, &[u16]) -> std::io::Result<Vec<String>>,
+        bound: impl Fn(&Path) -> Option<bool>,
     ) -> Self {
         let binary = find_program(name).unwrap_or_else(|| panic!("{name} is missing: `apt-get install {package}`"));
         let dir = tempfile::Builder::new().prefix("marmot-").tempdir().expect("there is room for temporary files");
@@ -62,7 +64,7 @@ impl Program {
                 .stderr(log)
                 .spawn()
                 .unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
-            match wait_until_ready(&mut child, &ports) {
+            match wait_until_ready(&mut child, &ports, || bound(dir.path())) {
                 Ok(()) => return Self { child, ports, dir },
                 Err(error) => {
                     complaint =
@@ -96,14 +98,18 @@ fn end(child: &mut Child) {
     let _ = child.wait();
 }
 
-fn wait_until_ready(child: &mut Child, ports: &[u16]) -> Result<(), String> {
+fn wait_until_ready(child: &mut Child, ports: &[u16], bound: impl Fn() -> Option<bool>) -> Result<(), String> {
     let deadline = Instant::now() + START_LIMIT;
     while Instant::now() < deadline {
         if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
             return Err(format!("it ended with {status}"));
         }
-        if ports.iter().all(|port| TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_ok()) {
-            return Ok(());
+        match bound() {
+            Some(false) => return Err("somebody else has its port".into()),
+            Some(true) if ports.iter().all(|port| TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_ok()) => {
+                return Ok(());
+            }
+            _ => {}
         }
         thread::sleep(Duration::from_millis(5));
     }

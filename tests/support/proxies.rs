@@ -12,14 +12,20 @@ pub struct Tinyproxy(Program);
 
 impl Tinyproxy {
     pub fn start() -> Self {
-        Self(Program::start("tinyproxy", "tinyproxy-bin", 1, |dir, ports| {
-            let config = format!(
-                "Port {}\nListen 127.0.0.1\nTimeout 60\nMaxClients 100\nAllow 127.0.0.1\nLogLevel Error\nDisableViaHeader No\n",
-                ports[0]
-            );
-            fs::write(dir.join("tinyproxy.conf"), config)?;
-            Ok(["-d", "-c"].map(String::from).into_iter().chain([path(dir.join("tinyproxy.conf"))]).collect())
-        }))
+        Self(Program::start(
+            "tinyproxy",
+            "tinyproxy-bin",
+            1,
+            |dir, ports| {
+                let config = format!(
+                    "Port {}\nListen 127.0.0.1\nTimeout 60\nMaxClients 100\nAllow 127.0.0.1\nLogLevel Error\nDisableViaHeader No\n",
+                    ports[0]
+                );
+                fs::write(dir.join("tinyproxy.conf"), config)?;
+                Ok(["-d", "-c"].map(String::from).into_iter().chain([path(dir.join("tinyproxy.conf"))]).collect())
+            },
+            |_| Some(true),
+        ))
     }
 
     /// `http://127.0.0.1:PORT`
@@ -34,26 +40,37 @@ pub struct Squid(Program);
 
 impl Squid {
     pub fn start() -> Self {
-        Self(Program::start("squid", "squid", 2, |dir, ports| {
-            let authority = Authority::new().map_err(std::io::Error::other)?;
-            let leaf = authority.leaf(None).map_err(std::io::Error::other)?;
-            let hash = Command::new("openssl").args(["passwd", "-apr1", "s3cret"]).output()?;
-            for (name, content) in [
-                ("ca.pem", authority.pem()),
-                ("cert.pem", [leaf.certificate.as_str(), &leaf.key].concat()),
-                ("key.pem", leaf.key),
-                ("basic", format!("anna:{}", String::from_utf8_lossy(&hash.stdout))),
-                ("digest", "dora:d1gest\n".into()),
-                ("cache.log", String::new()),
-                ("squid.conf", squid_config(&dir.display().to_string(), ports)),
-            ] {
-                fs::write(dir.join(name), content)?;
-                open_to_all(&dir.join(name));
-            }
-            use std::os::unix::fs::PermissionsExt;
-            fs::set_permissions(dir.join("cache.log"), fs::Permissions::from_mode(0o666))?;
-            Ok(["-N", "-f"].map(String::from).into_iter().chain([path(dir.join("squid.conf"))]).collect())
-        }))
+        Self(Program::start(
+            "squid",
+            "squid",
+            2,
+            |dir, ports| {
+                let authority = Authority::new().map_err(std::io::Error::other)?;
+                let leaf = authority.leaf(None).map_err(std::io::Error::other)?;
+                let hash = Command::new("openssl").args(["passwd", "-apr1", "s3cret"]).output()?;
+                for (name, content) in [
+                    ("ca.pem", authority.pem()),
+                    ("cert.pem", [leaf.certificate.as_str(), &leaf.key].concat()),
+                    ("key.pem", leaf.key),
+                    ("basic", format!("anna:{}", String::from_utf8_lossy(&hash.stdout))),
+                    ("digest", "dora:d1gest\n".into()),
+                    ("cache.log", String::new()),
+                    ("squid.conf", squid_config(&dir.display().to_string(), ports)),
+                ] {
+                    fs::write(dir.join(name), content)?;
+                    open_to_all(&dir.join(name));
+                }
+                use std::os::unix::fs::PermissionsExt;
+                fs::set_permissions(dir.join("cache.log"), fs::Permissions::from_mode(0o666))?;
+                Ok(["-N", "-f"].map(String::from).into_iter().chain([path(dir.join("squid.conf"))]).collect())
+            },
+            |dir| {
+                let log = fs::read_to_string(dir.join("cache.log")).unwrap_or_default();
+                let failed = log.contains("annot bind") || log.contains("Unable to open");
+                let all = log.contains("Accepting HTTP Socket") && log.contains("Accepting HTTPS Socket");
+                (failed || all).then_some(!failed)
+            },
+        ))
     }
 
     /// `http://localhost:PORT`
@@ -113,9 +130,13 @@ pub struct Danted(Program);
 
 impl Danted {
     pub fn start() -> Self {
-        Self(Program::start("danted", "dante-server", 1, |dir, ports| {
-            let config = format!(
-                "logoutput: {dir}/danted.log
+        Self(Program::start(
+            "danted",
+            "dante-server",
+            1,
+            |dir, ports| {
+                let config = format!(
+                    "logoutput: {dir}/danted.log
 internal: 127.0.0.1 port = {port}
 external: 127.0.0.1
 clientmethod: none
@@ -123,12 +144,14 @@ socksmethod: none
 client pass {{ from: 127.0.0.0/8 to: 127.0.0.0/8 }}
 socks pass {{ from: 127.0.0.0/8 to: 0.0.0.0/0 }}
 ",
-                dir = dir.display(),
-                port = ports[0],
-            );
-            fs::write(dir.join("danted.conf"), config)?;
-            Ok(vec!["-f".into(), path(dir.join("danted.conf")), "-p".into(), path(dir.join("pid"))])
-        }))
+                    dir = dir.display(),
+                    port = ports[0],
+                );
+                fs::write(dir.join("danted.conf"), config)?;
+                Ok(vec!["-f".into(), path(dir.join("danted.conf")), "-p".into(), path(dir.join("pid"))])
+            },
+            |_| Some(true),
+        ))
     }
 
     pub fn port(&self) -> u16 {
