@@ -87,7 +87,7 @@ pub use client::tower;
 pub use client::{
     AltSvcCache, AsyncReadResponseExt, BlockingEvents, CancelToken, Download, Downloaded, Driving, Event, EventStream,
     HstsCache, HttpClient, HttpClientBuilder, ReadResponseExt, Redirected, RequestBuilderExt, RequestExt, ResponseExt,
-    ResponseFuture, Stats, interceptor,
+    ResponseFuture, Stats, interceptor, parse_url,
 };
 #[cfg(feature = "record")]
 pub use client::{cassette, har};

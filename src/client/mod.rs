@@ -12,7 +12,7 @@
 //! - [`events`]: a request that goes on and on, with [`sse`], its format; [`events_blocking`] for a thread that may block;
 //!   [`backoff`] and [`timer`] say when again.
 //! - [`hsts`], [`alt_svc`]: what servers said about their hosts; [`kept`] and [`lexer`] serve both.
-//! - [`request`], [`response`], [`verbs`]: extension traits and shorthands. [`text`]: charsets.
+//! - [`request`], [`response`], [`verbs`]: extension traits and shorthands. [`text`]: charsets. [`url`]: text becomes a URL.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,6 +64,7 @@ mod timer;
 #[cfg(feature = "tower")]
 pub mod tower;
 mod trail;
+mod url;
 mod verbs;
 mod version;
 #[cfg(feature = "record")]
@@ -85,6 +86,7 @@ pub use stats::Stats;
 #[cfg(feature = "script")]
 pub(crate) use text::decode as decode_text;
 pub use trail::Redirected;
+pub use url::parse_url;
 pub use verbs::*;
 pub(crate) use version::version;
 

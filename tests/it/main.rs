@@ -6,6 +6,7 @@ mod support;
 
 mod agents;
 mod alone;
+mod auth;
 mod basics;
 mod bodies;
 mod cancel;
@@ -28,6 +29,8 @@ mod har;
 mod interceptors;
 mod isahc;
 mod limits;
+mod names;
+mod proxies;
 mod redirects;
 mod retries;
 #[cfg(feature = "script")]
