@@ -507,11 +507,11 @@ mod tests {
         for name in names {
             assert_eq!(ErrorKind::from_name(&name).map(ErrorKind::name), Some(name.as_str()));
         }
-        let phases = words("What a transfer was doing when its time was up.");
-        for phase in words("/// The phase in words") {
-            assert!(phase.ends_with('`') || TimeoutPhase::from_description(&phase).is_some(), "{phase}");
+        let phases = words("/// The phase in words");
+        assert!(phases.len() > 8);
+        for phase in phases {
+            assert_eq!(TimeoutPhase::from_description(&phase).map(TimeoutPhase::description), Some(phase.as_str()));
         }
-        assert!(phases.len() < 100);
     }
 
     #[test]

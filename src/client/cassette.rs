@@ -163,6 +163,8 @@ impl Cassette {
     /// The largest body that is recorded, in bytes, and so the memory for one. Default: 16 MiB.
     ///
     /// The caller gets a larger response all the same, but it is not recorded: [`check`](Self::check) tells.
+    /// Of a larger request's body the length and a hash are recorded; the hash is of the body as it was sent, so do not set a
+    /// limit that is smaller than bodies with short secrets.
     pub fn max_body_size(mut self, bytes: usize) -> Self {
         self.limit = bytes;
         self
