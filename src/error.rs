@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use http::Uri;
+use http::{Response, Uri};
 
 /// What went wrong, as a class that a program can decide on.
 ///
@@ -23,6 +23,8 @@ pub enum ErrorKind {
     Cancelled,
     /// The client was shut down with [`HttpClient::shutdown`](crate::HttpClient::shutdown).
     ClientShutDown,
+    /// The WebSocket was closed, by this side or the other, and takes no more messages.
+    Closed,
     /// The TCP connection (or the socket) could not be made.
     ConnectionFailed,
     /// A request handler panicked. Only its own transfer ends.
@@ -57,6 +59,8 @@ pub enum ErrorKind {
     Timeout,
     /// TLS failed for another reason than a certificate.
     Tls,
+    /// The server did not switch to a WebSocket; [`Error::response`] is what it answered instead.
+    UpgradeRefused,
 }
 
 impl ErrorKind {
@@ -68,6 +72,7 @@ impl ErrorKind {
             Self::BadServerCertificate => "the server certificate was not accepted",
             Self::Cancelled => "the request was cancelled",
             Self::ClientShutDown => "the client was shut down",
+            Self::Closed => "the WebSocket is closed",
             Self::ConnectionFailed => "connection failed",
             Self::HandlerPanicked => "the request handler panicked",
             Self::InvalidConfiguration => "the configuration cannot be used",
@@ -85,6 +90,7 @@ impl ErrorKind {
             Self::TooManyRedirects => "too many redirects",
             Self::Timeout => "timed out",
             Self::Tls => "the TLS connection failed",
+            Self::UpgradeRefused => "the server refused the WebSocket",
         }
     }
 
@@ -96,6 +102,7 @@ impl ErrorKind {
             Self::BadServerCertificate => "bad_server_certificate",
             Self::Cancelled => "cancelled",
             Self::ClientShutDown => "client_shut_down",
+            Self::Closed => "closed",
             Self::ConnectionFailed => "connection_failed",
             Self::HandlerPanicked => "handler_panicked",
             Self::InvalidConfiguration => "invalid_configuration",
@@ -113,6 +120,7 @@ impl ErrorKind {
             Self::TooManyRedirects => "too_many_redirects",
             Self::Timeout => "timeout",
             Self::Tls => "tls",
+            Self::UpgradeRefused => "upgrade_refused",
         }
     }
 }
@@ -143,6 +151,10 @@ pub enum TimeoutPhase {
     Handler,
     /// Waiting for the caller's own deadline, such as a script's time limit.
     Deadline,
+    /// Waiting for the answer to a WebSocket's ping.
+    Pong,
+    /// Waiting for the other side to close the WebSocket too.
+    Close,
 }
 
 impl TimeoutPhase {
@@ -157,6 +169,8 @@ impl TimeoutPhase {
             Self::LowSpeed => "below the low speed limit",
             Self::Handler => "while the handler waited",
             Self::Deadline => "at the caller's deadline",
+            Self::Pong => "while waiting for a pong",
+            Self::Close => "while closing the WebSocket",
         }
     }
 }
@@ -175,12 +189,13 @@ struct Inner {
     phase: Option<TimeoutPhase>,
     detail: Option<Box<str>>,
     url: Option<Box<str>>,
+    response: Option<Box<Response<()>>>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind) -> Self {
-        Self(Arc::new(Inner { kind, phase: None, detail: None, url: None, source: None }))
+        Self(Arc::new(Inner { kind, phase: None, detail: None, url: None, response: None, source: None }))
     }
 
     pub(crate) fn invalid_request(detail: impl Into<String>) -> Self {
@@ -211,6 +226,11 @@ impl Error {
         self
     }
 
+    pub(crate) fn with_response(mut self, response: Response<()>) -> Self {
+        self.inner().response = Some(Box::new(response));
+        self
+    }
+
     fn inner(&mut self) -> &mut Inner {
         Arc::make_mut(&mut self.0)
     }
@@ -228,6 +248,11 @@ impl Error {
     /// The URL of the request, without user and password.
     pub fn url(&self) -> Option<&str> {
         self.0.url.as_deref()
+    }
+
+    /// The head of the response that is the reason; `None` unless the kind is [`ErrorKind::UpgradeRefused`].
+    pub fn response(&self) -> Option<&Response<()>> {
+        self.0.response.as_deref()
     }
 
     /// Whether a time limit was reached.

@@ -78,6 +78,11 @@ pub use error::{Error, ErrorKind};
 pub use handler::Metrics;
 pub use http::{self, Request, Response};
 
+/// WebSockets (RFC 6455), opened by [`HttpClient::websocket`](crate::HttpClient::websocket) and its blocking twin.
+pub mod websocket {
+    pub use crate::client::websocket::{BlockingWebSocket, CloseFrame, Connecting, Message, Options, WebSocket};
+}
+
 /// What a program that sends requests usually needs.
 pub mod prelude {
     pub use crate::client::{AsyncReadResponseExt, HttpClient, ReadResponseExt, RequestExt, ResponseExt};

@@ -3,6 +3,7 @@
 //! - [`builder`]: a client is configured.
 //! - [`send`]: a request becomes a future of a response, redirects included; [`redirect`] holds their rules.
 //! - [`drive`]: a request is run by the caller's own handler.
+//! - [`websocket`]: a request becomes a WebSocket.
 //! - [`blocking`]: the only place that blocks.
 //! - [`request`], [`response`], [`verbs`]: extension traits and shorthands. [`text`]: charsets.
 
@@ -27,6 +28,7 @@ mod send;
 mod text;
 mod verbs;
 mod version;
+pub(crate) mod websocket;
 
 pub use blocking::CancelToken;
 pub use builder::HttpClientBuilder;

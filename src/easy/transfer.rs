@@ -71,6 +71,8 @@ pub(super) struct Start {
     pub(super) first: Next,
     pub(super) uri: Uri,
     pub(super) to_head: bool,
+    /// The request asks for another protocol.
+    pub(super) upgrade: bool,
     pub(super) metrics: bool,
     /// The total time that libcurl was told.
     pub(super) limit: Option<Duration>,
@@ -81,7 +83,7 @@ const LATENESS: Duration = Duration::from_millis(50);
 
 impl Transfer {
     pub(super) fn start(&mut self, start: Start) {
-        let Start { handler, control, first, uri, to_head, metrics, limit } = start;
+        let Start { handler, control, first, uri, to_head, upgrade, metrics, limit } = start;
         #[cfg(feature = "tracing")]
         let span = tracing::debug_span!("request", url = %without_credentials(&uri), status = tracing::field::Empty);
         let (machine, effect) = Machine::new(first, Instant::now());
@@ -93,7 +95,7 @@ impl Transfer {
             control,
             machine,
             give_up: limit.and_then(|limit| Instant::now().checked_add(limit)?.checked_add(LATENESS)),
-            head: HeadParser::default(),
+            head: if upgrade { HeadParser::for_upgrade() } else { HeadParser::default() },
             #[cfg(feature = "tracing")]
             span,
             uri,

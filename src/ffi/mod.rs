@@ -6,9 +6,11 @@
 //! - [`options`]: options and infos that the curl crate does not declare.
 //! - [`poll`]: waiting for sockets. [`sockets`]: the news that libcurl closed one.
 //! - [`wall`]: whether the linked libcurl fails at descriptor 1,024.
+//! - [`ws`]: WebSockets.
 
 pub(crate) mod held;
 pub(crate) mod options;
 pub(crate) mod poll;
 pub(crate) mod sockets;
 pub(crate) mod wall;
+pub(crate) mod ws;

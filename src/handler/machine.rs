@@ -135,8 +135,10 @@ impl Machine {
             (State::Over, _) => Effect::Abort,
 
             (State::Running | State::Held, Event::Answered(next) | Event::Ready(Ready(next))) => {
-                // A limit beyond what the clock can hold is as good as none.
-                self.deadline = next.timeout.and_then(|limit| now.checked_add(limit));
+                if !next.keep {
+                    // A limit beyond what the clock can hold is as good as none.
+                    self.deadline = next.timeout.and_then(|limit| now.checked_add(limit));
+                }
                 match next.wish {
                     Wish::Go { read, write } => {
                         if matches!(event, Event::Answered(_)) {

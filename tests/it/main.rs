@@ -23,4 +23,5 @@ mod redirects;
 mod script;
 mod streaming;
 mod tls;
+mod websocket;
 mod wire;

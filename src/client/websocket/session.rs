@@ -1,0 +1,307 @@
+//! The rules of an open WebSocket (RFC 6455 5 to 7). Never reads the clock, waits for nothing.
+//!
+//! ```text
+//!  bytes ──receive──► messages for the caller        messages of the caller ──write──► bytes
+//!              └─► a pong, a close: go out before the next message
+//! ```
+//!
+//! Pings are answered here, and only the latest that waits for its answer is (RFC 6455 5.5.3): a flood of them costs one
+//! payload. A received close is answered once. A rule that the server breaks closes with the code for it, and nothing is
+//! read after that.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::frame::{self, LONGEST_SENT, OpCode};
+use super::incoming::{Incoming, Violation};
+use super::message::{CloseFrame, Message};
+use super::options::Options;
+use super::random::Masks;
+use crate::error::Error;
+
+/// How long a closed connection may take to end, the server's part first (RFC 6455 7.1.1).
+pub(super) const LINGER: Duration = Duration::from_secs(1);
+
+pub(super) struct Session {
+    incoming: Incoming,
+    masks: Masks,
+    /// The frame that is being written.
+    frame: Option<Outgoing>,
+    /// The answer to the latest ping.
+    pong: Option<Bytes>,
+    keep_alive: Option<KeepAlive>,
+    ours: Close,
+    theirs: bool,
+    /// The server broke a rule.
+    failed: bool,
+    /// When the transfer is to end, as nothing that is received matters any more.
+    end_by: Option<Instant>,
+}
+
+/// This side's close frame.
+enum Close {
+    Open,
+    /// To be sent as soon as the frame that is being written has ended.
+    Due(Bytes),
+    Sent,
+}
+
+/// A frame on its way out.
+struct Outgoing {
+    head: [u8; LONGEST_SENT],
+    head_length: usize,
+    payload: Bytes,
+    mask: [u8; 4],
+    /// Bytes of head and payload that are written.
+    written: usize,
+}
+
+struct KeepAlive {
+    interval: Duration,
+    heard: Instant,
+    /// When a ping went out that nothing was heard after.
+    asked: Option<Instant>,
+    due: bool,
+    /// Tells our own pongs from the caller's.
+    count: u64,
+}
+
+/// What a moment in time asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    Nothing,
+    /// There is a ping to write.
+    Write,
+    /// No pong came.
+    PongTimeout,
+    /// All was said; end the transfer.
+    End,
+}
+
+impl Session {
+    pub(super) fn new(options: &Options, now: Instant) -> Self {
+        Self {
+            incoming: Incoming::new(options.max_message_size),
+            masks: Masks::new(),
+            frame: None,
+            pong: None,
+            keep_alive: options.ping_interval.map(|interval| KeepAlive {
+                interval,
+                heard: now,
+                asked: None,
+                due: false,
+                count: 0,
+            }),
+            ours: Close::Open,
+            theirs: false,
+            failed: false,
+            end_by: None,
+        }
+    }
+
+    /// Whether nothing that is received matters any more.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.theirs || self.failed
+    }
+
+    /// Whether this side's close is written: nothing may follow it.
+    pub(super) fn is_done_sending(&self) -> bool {
+        matches!(self.ours, Close::Sent) && self.frame.is_none()
+    }
+
+    /// Whether there is something to write beside the caller's messages.
+    pub(super) fn wants_to_write(&self) -> bool {
+        let ping = self.keep_alive.as_ref().is_some_and(|keep_alive| keep_alive.due);
+        self.frame.is_some() || self.pong.is_some() || ping || matches!(self.ours, Close::Due(_))
+    }
+
+    /// Takes bytes off `data` until there is a message for the caller. `None`: all bytes were taken.
+    ///
+    /// After an error the session is closing, and deaf.
+    pub(super) fn receive(&mut self, data: &mut &[u8], now: Instant) -> Result<Option<Message>, Error> {
+        if let Some(keep_alive) = &mut self.keep_alive {
+            keep_alive.heard = now;
+            keep_alive.asked = None;
+            keep_alive.due = false;
+        }
+        loop {
+            if self.is_deaf() {
+                *data = &[];
+                return Ok(None);
+            }
+            match self.incoming.next(data) {
+                Ok(Some(Message::Pong(payload))) if self.is_own_pong(&payload) => {}
+                Ok(Some(message)) => {
+                    self.answer(&message, now);
+                    return Ok(Some(message));
+                }
+                Ok(None) => return Ok(None),
+                Err(Violation { code, error }) => {
+                    self.failed = true;
+                    self.close(CloseFrame::new(code, "").to_bytes());
+                    self.end_by = Some(now + LINGER);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, message: &Message, now: Instant) {
+        match message {
+            Message::Ping(payload) if matches!(self.ours, Close::Open) => self.pong = Some(payload.clone()),
+            Message::Close(frame) => {
+                self.theirs = true;
+                // The same code back (RFC 6455 5.5.1), unless this side has closed before.
+                let echo = frame.as_ref().map(|frame| CloseFrame::new(frame.code, "").to_bytes());
+                self.close(echo.unwrap_or_default());
+                self.end_by = Some(now + LINGER);
+            }
+            _ => {}
+        }
+    }
+
+    fn close(&mut self, payload: Bytes) {
+        self.pong = None;
+        if matches!(self.ours, Close::Open) {
+            self.ours = Close::Due(payload);
+        }
+    }
+
+    /// Fills `room` with frames, the caller's messages among them, and returns how much was filled.
+    pub(super) fn write(
+        &mut self,
+        room: &mut [u8],
+        mut next: impl FnMut() -> Option<Message>,
+        now: Instant,
+    ) -> Result<usize, Error> {
+        let mut filled = 0;
+        while filled < room.len() {
+            if self.frame.is_none() && !self.start_frame(&mut next, now)? {
+                break;
+            }
+            let Some(frame) = &mut self.frame else { break };
+            filled += frame.write(&mut room[filled..]);
+            if frame.is_written() {
+                self.frame = None;
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Chooses what to write next. Returns whether there is anything.
+    fn start_frame(&mut self, next: &mut impl FnMut() -> Option<Message>, now: Instant) -> Result<bool, Error> {
+        let (opcode, payload) = match std::mem::replace(&mut self.ours, Close::Open) {
+            Close::Sent => {
+                self.ours = Close::Sent;
+                return Ok(false);
+            }
+            Close::Due(payload) => {
+                self.ours = Close::Sent;
+                (OpCode::Close, payload)
+            }
+            Close::Open => {
+                if let Some(payload) = self.pong.take() {
+                    (OpCode::Pong, payload)
+                } else if let Some(payload) = self.keep_alive.as_mut().and_then(|alive| alive.take_ping(now)) {
+                    (OpCode::Ping, payload)
+                } else if let Some(message) = next() {
+                    match message {
+                        Message::Text(text) => (OpCode::Text, Bytes::from(text)),
+                        Message::Binary(bytes) => (OpCode::Binary, bytes),
+                        Message::Ping(bytes) => (OpCode::Ping, bytes),
+                        Message::Pong(bytes) => (OpCode::Pong, bytes),
+                        Message::Close(frame) => {
+                            self.ours = Close::Sent;
+                            (OpCode::Close, frame.map(|frame| frame.to_bytes()).unwrap_or_default())
+                        }
+                    }
+                } else {
+                    return Ok(false);
+                }
+            }
+        };
+        let mask = self.masks.next()?;
+        let mut head = [0; LONGEST_SENT];
+        let head_length = frame::write(&mut head, opcode, payload.len(), mask);
+        self.frame = Some(Outgoing { head, head_length, payload, mask, written: 0 });
+        Ok(true)
+    }
+
+    fn is_own_pong(&self, payload: &Bytes) -> bool {
+        let asked = self.keep_alive.as_ref().filter(|keep_alive| keep_alive.count > 0);
+        asked.is_some_and(|keep_alive| ping_payload(keep_alive.count) == *payload)
+    }
+
+    /// When [`on_time`](Self::on_time) is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let keep_alive = self.keep_alive.as_ref().filter(|_| self.end_by.is_none()).and_then(KeepAlive::deadline);
+        [self.end_by, keep_alive].into_iter().flatten().min()
+    }
+
+    /// Time has passed. `paused`: nothing can be heard, as the caller does not read.
+    pub(super) fn on_time(&mut self, now: Instant, paused: bool) -> Due {
+        if let Some(end_by) = self.end_by {
+            return if end_by <= now { Due::End } else { Due::Nothing };
+        }
+        let Some(keep_alive) = &mut self.keep_alive else { return Due::Nothing };
+        if keep_alive.deadline().is_none_or(|at| at > now) {
+            return Due::Nothing;
+        }
+        if paused {
+            keep_alive.heard = now;
+            keep_alive.asked = None;
+            return Due::Nothing;
+        }
+        if keep_alive.asked.is_some() {
+            return Due::PongTimeout;
+        }
+        // Counted from here, so that a ping that cannot even be written fails as well.
+        keep_alive.asked = Some(now);
+        keep_alive.due = true;
+        Due::Write
+    }
+}
+
+impl KeepAlive {
+    fn deadline(&self) -> Option<Instant> {
+        self.asked.unwrap_or(self.heard).checked_add(self.interval)
+    }
+
+    fn take_ping(&mut self, now: Instant) -> Option<Bytes> {
+        if !std::mem::take(&mut self.due) {
+            return None;
+        }
+        self.asked = Some(now);
+        self.count += 1;
+        Some(ping_payload(self.count))
+    }
+}
+
+fn ping_payload(count: u64) -> Bytes {
+    Bytes::from(format!("marmot {count}"))
+}
+
+impl Outgoing {
+    /// Writes as much as there is room for.
+    fn write(&mut self, room: &mut [u8]) -> usize {
+        let head = &self.head[self.written.min(self.head_length)..self.head_length];
+        let of_head = head.len().min(room.len());
+        room[..of_head].copy_from_slice(&head[..of_head]);
+        self.written += of_head;
+        if self.written < self.head_length {
+            return of_head;
+        }
+        let offset = self.written - self.head_length;
+        let room = &mut room[of_head..];
+        let of_payload = (self.payload.len() - offset).min(room.len());
+        let piece = &self.payload[offset..offset + of_payload];
+        frame::copy_masked(&mut room[..of_payload], piece, self.mask, offset);
+        self.written += of_payload;
+        of_head + of_payload
+    }
+
+    fn is_written(&self) -> bool {
+        self.written == self.head_length + self.payload.len()
+    }
+}
