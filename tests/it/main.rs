@@ -24,4 +24,5 @@ mod script;
 mod streaming;
 mod tls;
 mod websocket;
+mod websocket_rules;
 mod wire;

@@ -31,6 +31,7 @@ mod request;
 mod responder;
 mod server;
 mod watched;
+pub mod websocket;
 
 pub use canned::{Canned, pattern};
 pub use certs::BadCert;

@@ -5,10 +5,11 @@
 //!              └─► a pong, a close: go out before the next message
 //! ```
 //!
-//! Pings are answered here, and only the latest that waits for its answer is (RFC 6455 5.5.3): a flood of them costs one
-//! payload. A received close is answered once. A rule that the server breaks closes with the code for it, and nothing is
+//! Pings are answered here, and of those that wait for their answer only the latest are (RFC 6455 5.5.3 asks for no more
+//! than one): a flood of them costs a few payloads. A received close is answered once. A rule that the server breaks closes with the code for it, and nothing is
 //! read after that.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -23,13 +24,16 @@ use crate::error::Error;
 /// How long a closed connection may take to end, the server's part first (RFC 6455 7.1.1).
 pub(super) const LINGER: Duration = Duration::from_secs(1);
 
+/// Pings that are answered at most when they come faster than their answers go out.
+const PONGS: usize = 16;
+
 pub(super) struct Session {
     incoming: Incoming,
     masks: Masks,
     /// The frame that is being written.
     frame: Option<Outgoing>,
-    /// The answer to the latest ping.
-    pong: Option<Bytes>,
+    /// The answers to the latest pings.
+    pongs: VecDeque<Bytes>,
     keep_alive: Option<KeepAlive>,
     ours: Close,
     theirs: bool,
@@ -85,7 +89,7 @@ impl Session {
             incoming: Incoming::new(options.max_message_size),
             masks: Masks::new(),
             frame: None,
-            pong: None,
+            pongs: VecDeque::new(),
             keep_alive: options.ping_interval.map(|interval| KeepAlive {
                 interval,
                 heard: now,
@@ -113,7 +117,7 @@ impl Session {
     /// Whether there is something to write beside the caller's messages.
     pub(super) fn wants_to_write(&self) -> bool {
         let ping = self.keep_alive.as_ref().is_some_and(|keep_alive| keep_alive.due);
-        self.frame.is_some() || self.pong.is_some() || ping || matches!(self.ours, Close::Due(_))
+        self.frame.is_some() || !self.pongs.is_empty() || ping || matches!(self.ours, Close::Due(_))
     }
 
     /// Takes bytes off `data` until there is a message for the caller. `None`: all bytes were taken.
@@ -149,7 +153,12 @@ impl Session {
 
     fn answer(&mut self, message: &Message, now: Instant) {
         match message {
-            Message::Ping(payload) if matches!(self.ours, Close::Open) => self.pong = Some(payload.clone()),
+            Message::Ping(payload) if matches!(self.ours, Close::Open) => {
+                if self.pongs.len() == PONGS {
+                    self.pongs.pop_front();
+                }
+                self.pongs.push_back(payload.clone());
+            }
             Message::Close(frame) => {
                 self.theirs = true;
                 // The same code back (RFC 6455 5.5.1), unless this side has closed before.
@@ -162,7 +171,7 @@ impl Session {
     }
 
     fn close(&mut self, payload: Bytes) {
-        self.pong = None;
+        self.pongs.clear();
         if matches!(self.ours, Close::Open) {
             self.ours = Close::Due(payload);
         }
@@ -201,7 +210,7 @@ impl Session {
                 (OpCode::Close, payload)
             }
             Close::Open => {
-                if let Some(payload) = self.pong.take() {
+                if let Some(payload) = self.pongs.pop_front() {
                     (OpCode::Pong, payload)
                 } else if let Some(payload) = self.keep_alive.as_mut().and_then(|alive| alive.take_ping(now)) {
                     (OpCode::Ping, payload)
@@ -213,6 +222,7 @@ impl Session {
                         Message::Pong(bytes) => (OpCode::Pong, bytes),
                         Message::Close(frame) => {
                             self.ours = Close::Sent;
+                            self.pongs.clear();
                             (OpCode::Close, frame.map(|frame| frame.to_bytes()).unwrap_or_default())
                         }
                     }
