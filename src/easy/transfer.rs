@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, TimeoutPhase};
 use crate::ffi::held::Callbacks;
 use crate::ffi::options::{Info, Live};
 use crate::handler::machine::{Effect, Event, Lane, Machine};
-use crate::handler::{Control, Decoder, Encoder, Ending, Facts, Handler, Measured, Metrics, Next};
+use crate::handler::{Control, Decoder, Encoder, Ending, Facts, Handler, Measured, Metrics, Next, Ready};
 
 /// The state behind an easy handle: a running request, or nothing while the handle waits in the pool.
 #[derive(Default)]
@@ -46,11 +46,51 @@ struct Active {
     seen: usize,
     /// Bytes of the request's body were handed to libcurl.
     sent: bool,
+    /// Present after a switch of protocols.
+    stream: Option<Stream>,
     sending_ended: bool,
     responded: bool,
     /// libcurl must be told of lanes that go on, outside its callbacks.
     resume: bool,
     failure: Option<Error>,
+}
+
+/// What is sent after a switch of protocols.
+///
+/// A libcurl whose sending is paused sends nothing, not even what it holds already. So it is let go on now and then until
+/// it holds nothing; what it holds is known here because no framing of libcurl's is in the count.
+#[derive(Default)]
+struct Stream {
+    /// Bytes handed to libcurl.
+    given: u64,
+    /// Bytes that libcurl held at the last look.
+    held: u64,
+    /// When to let libcurl go on, and how long was waited for that.
+    again: Option<Instant>,
+    pause: Duration,
+}
+
+impl Stream {
+    /// The shortest and the longest time between two attempts.
+    const SOON: Duration = Duration::from_millis(1);
+    const SELDOM: Duration = Duration::from_millis(32);
+
+    fn look(&mut self, live: Live<'_>) -> u64 {
+        let held = self.given.saturating_sub(live.number(Info::SizeUpload));
+        if held != self.held {
+            self.pause = Duration::ZERO;
+        }
+        self.held = held;
+        held
+    }
+
+    /// The sending is about to be paused.
+    fn before_pause(&mut self, now: Instant) {
+        self.again = (self.held > 0).then(|| {
+            self.pause = (self.pause * 2).clamp(Self::SOON, Self::SELDOM);
+            now + self.pause
+        });
+    }
 }
 
 /// What the agent should do with a transfer.
@@ -103,6 +143,7 @@ impl Transfer {
             measured: metrics.then(Arc::default),
             seen: 0,
             sent: false,
+            stream: upgrade.then(Stream::default),
             sending_ended: false,
             responded: false,
             resume: false,
@@ -134,7 +175,8 @@ impl Transfer {
     /// When [`attend`](Self::attend) is due because of time.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let active = self.active.as_ref()?;
-        [active.machine.deadline(), active.give_up].into_iter().flatten().min()
+        let again = active.stream.as_ref().and_then(|stream| stream.again);
+        [active.machine.deadline(), active.give_up, again].into_iter().flatten().min()
     }
 
     /// Looks after a transfer outside libcurl's callbacks: its control was used, or its time may be up.
@@ -205,6 +247,13 @@ impl Active {
             Some(ready) => self.machine.step(Event::Ready(ready), now),
             None => Effect::Nothing,
         };
+        if let Some(stream) = &mut self.stream
+            && stream.again.take_if(|at| *at <= now).is_some()
+            && effect != Effect::Abort
+        {
+            self.resume |= effect == Effect::Resume;
+            effect = self.machine.step(Event::Ready(Ready::write().keeping()), now);
+        }
         loop {
             match effect {
                 Effect::Abort => return Verdict::Remove,
@@ -325,11 +374,12 @@ impl Active {
         Err(WriteError::Pause)
     }
 
-    fn send(&mut self, room: &mut [u8]) -> Result<usize, ReadError> {
+    fn send(&mut self, live: Live<'_>, room: &mut [u8]) -> Result<usize, ReadError> {
+        let unsent = self.stream.as_mut().map_or(0, |stream| stream.look(live));
         while !self.sending_ended {
             match self.step(Event::Writable) {
                 Effect::Call(_) => {
-                    let mut encoder = Encoder::new(room);
+                    let mut encoder = Encoder::new(room).with_unsent(unsent);
                     let next = self.handler.on_request_writable(&mut encoder);
                     let filled = encoder.filled();
                     self.sending_ended = encoder.is_ended();
@@ -338,17 +388,30 @@ impl Active {
                         return Err(ReadError::Abort);
                     }
                     if filled > 0 {
+                        if let Some(stream) = &mut self.stream {
+                            stream.given += filled as u64;
+                        }
                         return Ok(filled);
                     }
                     if !self.sending_ended && self.step(Event::NoProgress(Lane::Write)) == Effect::Pause(Lane::Write) {
-                        return Err(ReadError::Pause);
+                        return self.pause_sending();
                     }
                 }
-                Effect::Pause(_) => return Err(ReadError::Pause),
+                Effect::Pause(_) => return self.pause_sending(),
                 _ => return Err(ReadError::Abort),
             }
         }
         Ok(0)
+    }
+
+    fn pause_sending(&mut self) -> Result<usize, ReadError> {
+        if let Some(stream) = &mut self.stream {
+            stream.before_pause(Instant::now());
+            if stream.again.is_some() {
+                self.control.look();
+            }
+        }
+        Err(ReadError::Pause)
     }
 }
 
@@ -370,9 +433,9 @@ impl Callbacks for Transfer {
         active.guard(|active| active.receive(data)).unwrap_or(Ok(0))
     }
 
-    fn on_read(&mut self, room: &mut [u8]) -> Result<usize, ReadError> {
+    fn on_read(&mut self, live: Live<'_>, room: &mut [u8]) -> Result<usize, ReadError> {
         let Some(active) = &mut self.active else { return Err(ReadError::Abort) };
-        active.guard(|active| active.send(room)).unwrap_or(Err(ReadError::Abort))
+        active.guard(|active| active.send(live, room)).unwrap_or(Err(ReadError::Abort))
     }
 
     fn on_seek(&mut self, to: SeekFrom) -> SeekResult {

@@ -104,7 +104,9 @@ impl Handler for Talk {
         let port = &mut self.port;
         match session.write(encoder.room(), || port.next(), now) {
             Ok(0) => {
-                self.port.flushed();
+                if encoder.unsent() == 0 {
+                    self.port.flushed();
+                }
                 self.writing = false;
             }
             Ok(filled) => {

@@ -83,7 +83,7 @@ impl Queue {
     /// Takes weight off. Returns whether a side that waits may go on.
     fn release(&mut self, weight: usize) -> bool {
         self.weight -= weight;
-        self.stopped && self.weight <= LOW && !std::mem::replace(&mut self.stopped, false)
+        self.weight <= LOW && std::mem::take(&mut self.stopped)
     }
 
     fn clear(&mut self) {
