@@ -24,16 +24,16 @@ impl BadCert {
 }
 
 /// A certificate and its key, both in PEM.
-pub(super) struct Leaf {
-    pub(super) certificate: String,
-    pub(super) key: String,
+pub struct Leaf {
+    pub certificate: String,
+    pub key: String,
 }
 
 /// Our own certificate authority.
-pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    pub(super) fn new() -> Result<Self, rcgen::Error> {
+    pub fn new() -> Result<Self, rcgen::Error> {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "Marmot test authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -43,12 +43,12 @@ impl Authority {
         CertifiedIssuer::self_signed(params, KeyPair::generate()?).map(Self)
     }
 
-    pub(super) fn pem(&self) -> String {
+    pub fn pem(&self) -> String {
         self.0.pem()
     }
 
     /// A certificate for localhost and 127.0.0.1, good or with that fault.
-    pub(super) fn leaf(&self, fault: Option<BadCert>) -> Result<Leaf, rcgen::Error> {
+    pub fn leaf(&self, fault: Option<BadCert>) -> Result<Leaf, rcgen::Error> {
         let names = match fault {
             Some(BadCert::WrongHost) => vec![String::from("wrong.invalid")],
             _ => vec![String::from("localhost"), String::from("127.0.0.1")],

@@ -34,7 +34,7 @@ mod watched;
 pub mod websocket;
 
 pub use canned::{Canned, pattern};
-pub use certs::BadCert;
+pub use certs::{Authority, BadCert, Leaf};
 pub use nginx::Nginx;
 pub use raw::{Conn, RawServer, Stop};
 pub use request::{BodyState, Request, base64, parse_query, percent_decode};
