@@ -190,7 +190,8 @@ impl Port {
         let result = state.failure.clone().map_or(result, Err);
         state.finished = Some(result.clone());
         state.ending = true;
-        state.lost |= state.unflushed;
+        // Where both sides have closed, all that was written before this side's close has been sent.
+        state.lost |= if result.is_ok() { !state.sending.messages.is_empty() } else { state.unflushed };
         state.stop_sending();
         if let Err(error) = &result
             && state.head.is_none()
