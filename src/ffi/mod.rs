@@ -6,7 +6,7 @@
 //! - [`options`]: options and infos that the curl crate does not declare.
 //! - [`poll`]: waiting for sockets. [`sockets`]: the news that libcurl closed one.
 //! - [`wall`]: whether the linked libcurl fails at descriptor 1,024.
-//! - [`ws`]: WebSockets.
+//! - [`ws`] is about WebSockets.
 
 pub(crate) mod held;
 pub(crate) mod options;

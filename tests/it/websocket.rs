@@ -528,9 +528,11 @@ fn a_received_close_is_answered_even_if_the_socket_is_dropped_then() {
 
 #[test]
 fn a_close_that_is_not_answered_times_out() {
-    let server = raw_server(|conn| {
-        // With unread data before it a hang-up is not seen.
-        conn.wait_hangup(Duration::from_millis(500));
+    let (done, told) = mpsc::channel::<()>();
+    let told = std::sync::Mutex::new(told);
+    let server = raw_server(move |_conn| {
+        // A hang-up is not seen behind unread data.
+        let _ = told.lock().unwrap().recv();
     });
     let options = || Options::new().close_timeout(Duration::from_millis(100));
     let open = || client().websocket_blocking_with(Request::get(url(&server)).body(options()).unwrap()).unwrap();
@@ -542,6 +544,7 @@ fn a_close_that_is_not_answered_times_out() {
     socket.feed(bytes(12 << 20)).unwrap();
     let error = socket.close(1000, "").unwrap_err();
     assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Close), "{}", error.chain());
+    drop(done);
     assert!(server.wait_open(0, LIMIT));
 }
 
@@ -575,6 +578,23 @@ fn a_silent_server_is_pinged_and_given_up() {
     let error = socket.recv().unwrap_err();
     assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Pong), "{}", error.chain());
     assert!(started.elapsed() >= Duration::from_millis(150));
+}
+
+#[test]
+fn pings_wait_for_a_slow_reader_and_go_on_after_it() {
+    const COUNT: usize = 40;
+    let server = raw_server(|mut conn| {
+        let _ = conn.write_all(&frame(0x82, &[0; 64 << 10]).repeat(COUNT));
+        conn.wait_hangup(LIMIT);
+    });
+    let options = Options::new().ping_interval(Duration::from_millis(50));
+    let mut socket = client().websocket_blocking_with(Request::get(url(&server)).body(options).unwrap()).unwrap();
+    // The queue is full long before the end, and longer than it takes to give a silent server up.
+    std::thread::sleep(Duration::from_millis(300));
+    for _ in 0..COUNT {
+        assert_eq!(socket.recv().unwrap().map(|message| message.len()), Some(64 << 10));
+    }
+    assert_eq!(socket.recv().unwrap_err().timeout_phase(), Some(TimeoutPhase::Pong));
 }
 
 #[test]
@@ -656,18 +676,28 @@ fn sockets_are_secure_where_the_scheme_says_so() {
         .with_single_cert(chain, key)
         .unwrap();
     let config = Arc::new(config);
-    let server = RawServer::start(move |conn, _, _| {
+    let server = RawServer::start(move |conn, index, _| {
         let session = rustls::ServerConnection::new(config.clone()).unwrap();
-        echo(rustls::StreamOwned::new(session, conn));
+        let mut stream = rustls::StreamOwned::new(session, conn);
+        echo(&mut stream);
+        // One ends TLS as it should, the next ends the connection only.
+        if index % 2 == 0 {
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        }
     });
     let url = format!("wss://localhost:{}/", server.addr().port());
     assert_eq!(block_on(client().websocket(&url)).unwrap_err().kind(), ErrorKind::BadServerCertificate);
     let client = HttpClient::builder().ca_certificates(CaCertificates::pem(authority.pem())).build().unwrap();
-    let mut socket = client.websocket_blocking(&url).unwrap();
-    for size in [0, 125, 126, 65535, 65536, 1 << 20, 3 << 20] {
-        let message = Message::binary(bytes(size));
-        socket.send(message.clone()).unwrap();
-        assert!(socket.recv().unwrap() == Some(message), "{size} bytes");
+    for _ in 0..4 {
+        let mut socket = client.websocket_blocking(&url).unwrap();
+        for size in [0, 125, 126, 65535, 65536, 1 << 20] {
+            let message = Message::binary(bytes(size));
+            socket.send(message.clone()).unwrap();
+            assert!(socket.recv().unwrap() == Some(message), "{size} bytes");
+        }
+        // Where TLS is not ended, libcurl with rustls may lose the frame; that is no failure of the close.
+        let answer = socket.close(1000, "").unwrap();
+        assert!(answer.is_none_or(|frame| frame.code == 1000));
     }
-    assert_eq!(socket.close(1000, "").unwrap(), Some(CloseFrame::new(1000, "")));
 }

@@ -135,6 +135,11 @@ impl Port {
         room
     }
 
+    /// Whether the caller has to read before there is room for more.
+    pub(super) fn is_full(&self) -> bool {
+        self.shared.lock().received.stopped
+    }
+
     /// The next message to send, after the one before was written. `None` parks the writing.
     pub(super) fn next(&mut self) -> Option<Message> {
         let mut state = self.shared.lock();

@@ -315,3 +315,121 @@ impl Outgoing {
         self.written == self.head_length + self.payload.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// What the session writes, without masks: first byte and payload of each frame.
+    fn written(session: &mut Session, messages: Vec<Message>, now: Instant) -> Vec<(u8, Vec<u8>)> {
+        let mut messages = messages.into_iter();
+        let mut bytes = Vec::new();
+        // Little room, so that every frame is cut.
+        let mut room = [0; 7];
+        loop {
+            let filled = session.write(&mut room, || messages.next(), now).unwrap();
+            bytes.extend_from_slice(&room[..filled]);
+            if filled == 0 {
+                break;
+            }
+        }
+        let mut frames = Vec::new();
+        let mut rest = &bytes[..];
+        while let [first, second, after @ ..] = rest {
+            assert_eq!(second & 0x80, 0x80, "masked");
+            let (mask, after) = after.split_at(4);
+            let (payload, after) = after.split_at(usize::from(second & 0x7f));
+            frames.push((*first, payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect()));
+            rest = after;
+        }
+        frames
+    }
+
+    fn session(options: &Options, now: Instant) -> Session {
+        Session::new(options, now)
+    }
+
+    #[test]
+    fn only_the_latest_pings_are_answered_and_before_any_message() {
+        let now = Instant::now();
+        let mut session = session(&Options::new(), now);
+        for number in 0..100_u8 {
+            let ping = session.receive(&mut &[0x89, 1, number][..], now).unwrap();
+            assert_eq!(ping, Some(Message::Ping(vec![number].into())));
+        }
+        let frames = written(&mut session, vec![Message::text("after")], now);
+        let mut expected: Vec<_> = (84..100).map(|number| (0x8a, vec![number])).collect();
+        expected.push((0x81, b"after".to_vec()));
+        assert_eq!(frames, expected);
+        assert!(!session.wants_to_write());
+    }
+
+    #[test]
+    fn a_close_is_answered_once_and_ends_both_directions() {
+        let now = Instant::now();
+        let mut session = session(&Options::new(), now);
+        session.receive(&mut &[0x89, 0][..], now).unwrap();
+        let mut data = &[0x88, 3, 0x03, 0xe9, b'x', 0x81, 1, b'y'][..];
+        let close = session.receive(&mut data, now).unwrap();
+        assert_eq!(close, Some(Message::Close(Some(CloseFrame::new(1001, "x")))));
+        assert_eq!(session.receive(&mut data, now).unwrap(), None);
+        assert!(data.is_empty());
+        let frames = written(&mut session, vec![Message::text("late")], now);
+        assert_eq!(frames, [(0x88, vec![0x03, 0xe9])]);
+        assert!(session.is_done_sending());
+        assert_eq!(session.deadline(), Some(now + LINGER));
+        assert_eq!(session.on_time(now + LINGER, false), Due::End);
+    }
+
+    #[test]
+    fn our_own_close_is_not_answered_with_another() {
+        let now = Instant::now();
+        let mut session = session(&Options::new(), now);
+        let messages = vec![Message::Close(Some(CloseFrame::new(1000, ""))), Message::text("late")];
+        assert_eq!(written(&mut session, messages, now), [(0x88, vec![0x03, 0xe8])]);
+        assert!(session.is_done_sending() && !session.is_deaf());
+        // Messages that were on their way are still heard; a ping is not answered any more.
+        assert!(session.receive(&mut &[0x81, 1, b'y'][..], now).unwrap().is_some());
+        session.receive(&mut &[0x89, 0][..], now).unwrap();
+        session.receive(&mut &[0x88, 2, 0x03, 0xe8][..], now).unwrap();
+        assert_eq!(written(&mut session, vec![], now), []);
+        assert!(session.is_deaf());
+    }
+
+    #[test]
+    fn a_broken_rule_closes_with_its_code_and_nothing_more_is_heard() {
+        let now = Instant::now();
+        let mut session = session(&Options::new(), now);
+        let mut data = &[0xc1, 0, 0x81, 0][..];
+        let error = session.receive(&mut data, now).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ProtocolViolation);
+        assert_eq!(session.receive(&mut data, now).unwrap(), None);
+        assert_eq!(written(&mut session, vec![Message::text("late")], now), [(0x88, vec![0x03, 0xea])]);
+    }
+
+    #[test]
+    fn silence_is_pinged_and_then_given_up() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut session = session(&Options::new().ping_interval(SECOND), start);
+        session.receive(&mut &[0x81, 0][..], at(500)).unwrap();
+        assert_eq!(session.deadline(), Some(at(1500)));
+        assert_eq!(session.on_time(at(1499), false), Due::Nothing);
+        assert_eq!(session.on_time(at(1500), false), Due::Write);
+        let frames = written(&mut session, vec![], at(1500));
+        assert_eq!(frames, [(0x89, b"marmot 1".to_vec())]);
+        // The pong is ours and not shown; it counts from then.
+        let pong = [&[0x8a, 8][..], b"marmot 1"].concat();
+        assert_eq!(session.receive(&mut &pong[..], at(1600)).unwrap(), None);
+        assert_eq!(session.on_time(at(2599), false), Due::Nothing);
+        // Nobody reads, so nothing can be heard.
+        assert_eq!(session.on_time(at(2600), true), Due::Nothing);
+        assert_eq!(session.on_time(at(3600), false), Due::Write);
+        // Not even the ping gets out.
+        assert_eq!(session.on_time(at(4599), false), Due::Nothing);
+        assert_eq!(session.on_time(at(4600), false), Due::PongTimeout);
+    }
+}
