@@ -185,6 +185,16 @@ mod tests {
     }
 
     #[test]
+    fn wakes_leave_a_timeout_alone_only_if_all_of_them_do() {
+        let control = Control::new();
+        control.ready(Ready::read().keeping()).unwrap();
+        assert_eq!(control.take(), Some(Ready::read().keeping()));
+        control.ready(Ready::read().keeping()).unwrap();
+        control.ready(Ready::write()).unwrap();
+        assert_eq!(control.take(), Some(Ready::read_and_write()));
+    }
+
+    #[test]
     fn what_is_asked_before_the_agent_knows_the_transfer_is_not_lost() {
         let control = Control::new();
         control.ready(Ready::remove()).unwrap();

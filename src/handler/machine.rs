@@ -400,6 +400,15 @@ mod tests {
     }
 
     #[test]
+    fn a_wake_may_leave_a_running_timeout_alone() {
+        table(
+            Next::wait().timeout(SECOND),
+            None,
+            &[(10, ready(Ready::read().keeping()), Nothing), (999, Tick, Nothing), (1000, Tick, CallTimeout)],
+        );
+    }
+
+    #[test]
     fn a_small_rest_is_drained() {
         table(
             Next::read(),
