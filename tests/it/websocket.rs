@@ -462,25 +462,56 @@ async fn after(time: Duration) {
 }
 
 #[test]
-fn a_flush_completes_when_a_slow_server_goes_on_reading() {
-    // The tail of a message stays in libcurl when the kernel takes no more, and must leave it without another send.
-    let (go, going) = mpsc::channel::<()>();
+fn what_libcurl_holds_of_the_last_message_goes_out_when_the_server_reads_again() {
+    // The number of messages to read; while it is none, a pong is sent.
+    let (go, going) = mpsc::channel::<usize>();
     let going = Arc::new(std::sync::Mutex::new(going));
+    let (sender, received) = mpsc::channel();
     let server = raw_server(move |mut conn| {
-        while going.lock().unwrap().recv().is_ok() {
-            let Ok(frame) = by_hand::read_frame(&mut conn) else { break };
-            let length = frame.payload.len().to_string();
-            let _ = conn.write_all(&crate::support::websocket::frame(0x81, length.as_bytes()));
-        }
+        let count = loop {
+            match going.lock().unwrap().recv() {
+                Ok(0) => conn.write_all(&frame(0x8a, b"")).unwrap(),
+                Ok(count) => break count,
+                Err(_) => return,
+            }
+        };
+        let frames: Vec<_> = (0..count).map_while(|_| by_hand::read_frame(&mut conn).ok()).collect();
+        let _ = sender.send(frames);
+        conn.wait_hangup(LIMIT);
     });
-    let mut socket = client().websocket_blocking(url(&server)).unwrap();
-    for size in [7_000_001, 8_000_000, 9_000_003] {
-        socket.feed(bytes(size)).unwrap();
-        go.send(()).unwrap();
-        assert_eq!(socket.recv_timeout(LIMIT).unwrap(), Some(Message::text(size.to_string())));
-        socket.flush().unwrap();
-    }
-    drop(go);
+    block_on(async {
+        let mut socket = client().websocket(url(&server)).await.unwrap();
+        let message = bytes(50_000);
+        let mut count = 0;
+        // One after the other, until the kernel takes no more.
+        loop {
+            socket.feed(Message::binary(message.clone())).await.unwrap();
+            count += 1;
+            let flushed = futures::select_biased! {
+                result = socket.flush().fuse() => result.is_ok(),
+                () = after(Duration::from_millis(200)).fuse() => false,
+            };
+            if !flushed {
+                break;
+            }
+        }
+        // Something to read makes libcurl ask for something to send, and try to: in vain. With nothing left to ask for,
+        // sending is paused.
+        socket.feed(Message::binary(message.clone())).await.unwrap();
+        count += 1;
+        for _ in 0..3 {
+            go.send(0).unwrap();
+            assert_eq!(socket.next().await.unwrap().unwrap(), Message::Pong(Default::default()));
+        }
+        go.send(count).unwrap();
+        futures::select_biased! {
+            result = socket.flush().fuse() => result.unwrap(),
+            () = after(LIMIT).fuse() => panic!("the flush does not end"),
+        }
+        let frames = received.recv_timeout(LIMIT).unwrap();
+        assert_eq!(frames.len(), count);
+        assert!(frames.iter().all(|frame| frame.payload == message));
+    });
 }
 
 #[test]
