@@ -50,9 +50,8 @@ use link::Link;
 ///   then the stream ends.
 /// - When about 1 MiB of messages waits to be read, the transfer is paused, and with it the answers to pings. When about
 ///   1 MiB waits to be sent, the sink is not ready.
-/// - `flush` waits until libcurl has taken everything and come back for more; all but its last 64 KiB have then been
-///   handed to the system. `close` sends a close with code 1000, unless one was sent, and waits until the other side has
-///   closed too.
+/// - `flush` waits until libcurl has handed everything to the system. `close` sends a close with code 1000, unless one was
+///   sent, and waits until the other side has closed too.
 ///
 /// Dropping it ends the connection at once, without a close frame and with what was not flushed; after a close was
 /// received, its answer still goes out.
