@@ -8,6 +8,7 @@
 //! - [`options`]: the configuration applied.
 //! - [`head`]: header lines become a response head.
 //! - [`transfer`]: libcurl's callbacks.
+//! - [`stream`]: what is sent after a switch of protocols.
 //! - [`failure`]: libcurl's error codes become errors.
 //! - [`pool`]: handles that wait to be used again.
 
@@ -20,6 +21,7 @@ mod head;
 mod options;
 pub(crate) mod pool;
 pub(crate) mod prepare;
+mod stream;
 pub(crate) mod transfer;
 
 use transfer::Transfer;

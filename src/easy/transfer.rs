@@ -10,6 +10,7 @@ use http::{Response, Uri};
 
 use super::head::{HeadParser, body_length};
 use super::prepare::is_plain;
+use super::stream::Stream;
 use super::{Easy, failure};
 use crate::config::RequestConfig;
 #[cfg(feature = "tracing")]
@@ -53,44 +54,6 @@ struct Active {
     /// libcurl must be told of lanes that go on, outside its callbacks.
     resume: bool,
     failure: Option<Error>,
-}
-
-/// What is sent after a switch of protocols.
-///
-/// A libcurl whose sending is paused sends nothing, not even what it holds already. So it is let go on now and then until
-/// it holds nothing; what it holds is known here because no framing of libcurl's is in the count.
-#[derive(Default)]
-struct Stream {
-    /// Bytes handed to libcurl.
-    given: u64,
-    /// Bytes that libcurl held at the last look.
-    held: u64,
-    /// When to let libcurl go on, and how long was waited for that.
-    again: Option<Instant>,
-    pause: Duration,
-}
-
-impl Stream {
-    /// The shortest and the longest time between two attempts.
-    const SOON: Duration = Duration::from_millis(1);
-    const SELDOM: Duration = Duration::from_millis(32);
-
-    fn look(&mut self, live: Live<'_>) -> u64 {
-        let held = self.given.saturating_sub(live.number(Info::SizeUpload));
-        if held != self.held {
-            self.pause = Duration::ZERO;
-        }
-        self.held = held;
-        held
-    }
-
-    /// The sending is about to be paused.
-    fn before_pause(&mut self, now: Instant) {
-        self.again = (self.held > 0).then(|| {
-            self.pause = (self.pause * 2).clamp(Self::SOON, Self::SELDOM);
-            now + self.pause
-        });
-    }
 }
 
 /// What the agent should do with a transfer.
@@ -175,7 +138,7 @@ impl Transfer {
     /// When [`attend`](Self::attend) is due because of time.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let active = self.active.as_ref()?;
-        let again = active.stream.as_ref().and_then(|stream| stream.again);
+        let again = active.stream.as_ref().and_then(Stream::again);
         [active.machine.deadline(), active.give_up, again].into_iter().flatten().min()
     }
 
@@ -248,7 +211,7 @@ impl Active {
             None => Effect::Nothing,
         };
         if let Some(stream) = &mut self.stream
-            && stream.again.take_if(|at| *at <= now).is_some()
+            && stream.is_due(now)
             && effect != Effect::Abort
         {
             self.resume |= effect == Effect::Resume;
@@ -389,7 +352,7 @@ impl Active {
                     }
                     if filled > 0 {
                         if let Some(stream) = &mut self.stream {
-                            stream.given += filled as u64;
+                            stream.give(filled);
                         }
                         return Ok(filled);
                     }
@@ -407,7 +370,7 @@ impl Active {
     fn pause_sending(&mut self) -> Result<usize, ReadError> {
         if let Some(stream) = &mut self.stream {
             stream.before_pause(Instant::now());
-            if stream.again.is_some() {
+            if stream.again().is_some() {
                 self.control.look();
             }
         }

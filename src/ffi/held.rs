@@ -45,7 +45,7 @@ impl<T: Callbacks> Handler for Held<T> {
     }
 
     fn read(&mut self, data: &mut [u8]) -> Result<usize, ReadError> {
-        // SAFETY: as in `header`.
+        // SAFETY: `easy` made the handle that owns this value and the pointer in one go, and neither changes after.
         let live = unsafe { Live::new(self.raw) };
         self.transfer.on_read(live, data)
     }
