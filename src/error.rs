@@ -238,7 +238,9 @@ impl TimeoutPhase {
 
 #[cfg(feature = "record")]
 impl TimeoutPhase {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
+        Self::Pong,
+        Self::Close,
         Self::Stall,
         Self::NameResolution,
         Self::Connect,
