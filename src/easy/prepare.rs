@@ -20,7 +20,7 @@ use super::trace::Trace;
 use super::transfer::{Challenges, Start};
 use super::{Easy, pool::Pool, route, secure};
 use crate::body::ACCEPTED_CODINGS;
-use crate::config::{Auth, ProxyKind, ProxyServer, RequestConfig, Version};
+use crate::config::{Auth, ProxyKind, ProxyServer, Repeatable, RequestConfig, RetryPolicy, Version};
 use crate::error::{Error, ErrorKind, shown};
 use crate::ffi::held::{self, HeaderList, ListOption};
 use crate::ffi::options;
@@ -79,6 +79,7 @@ impl Prepare {
             }
         };
         let trace = Trace::begin(&self.request);
+        let repeatable = self.is_repeatable();
         easy.get_mut().transfer.start(Start {
             trace,
             handler: self.handler,
@@ -89,8 +90,17 @@ impl Prepare {
             config: &self.config,
             limit: self.time_left.or(self.config.timeout.flatten()),
             challenges,
+            repeatable,
         });
         Ok(easy)
+    }
+
+    /// Whether libcurl may send the request again by itself, when a connection that was used before ends without a word.
+    fn is_repeatable(&self) -> bool {
+        // What the handler writes libcurl cannot get twice: it starts again only if it has asked for none of it.
+        matches!(self.upload, Upload::Handler { .. })
+            || Repeatable::new(self.request.method(), self.request.headers(), true).idempotent
+            || self.config.retry.as_ref().and_then(Option::as_ref).is_some_and(RetryPolicy::takes_any_method)
     }
 
     /// Returns which challenges libcurl answers itself.
@@ -103,7 +113,8 @@ impl Prepare {
         self.check_headers()?;
         self.settle_auth(&target)?;
         let proxy = route::choose(&self.config, self.request.uri())?;
-        if self.request.uri().scheme() == Some(&Scheme::HTTPS) {
+        let over_https = self.config.names.over_https.as_ref().is_some_and(Option::is_some);
+        if over_https || self.request.uri().scheme() == Some(&Scheme::HTTPS) {
             secure::check_key_log(&self.config.tls)?;
         }
         if proxy.as_ref().is_some_and(|proxy| proxy.kind == ProxyKind::Https) {

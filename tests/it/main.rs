@@ -28,6 +28,7 @@ mod redirects;
 mod retries;
 #[cfg(feature = "script")]
 mod script;
+mod security;
 mod stats;
 mod streaming;
 mod tls;
