@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use http::{StatusCode, Uri};
 
+use crate::secret::{without_credentials, without_secrets};
+
 /// What went wrong, as a class that a program can decide on.
 ///
 /// The list grows; match with a wildcard arm.
@@ -234,10 +236,10 @@ impl Error {
         self
     }
 
-    /// Names the URL, without user and password. The first URL that was named stays.
+    /// Names the URL, without its secrets. The first URL that was named stays.
     pub(crate) fn with_url(mut self, url: &Uri) -> Self {
         if self.0.url.is_none() {
-            self.inner().url = Some(without_credentials(url).into_boxed_str());
+            self.inner().url = Some(without_secrets(url).into_boxed_str());
         }
         self
     }
@@ -266,7 +268,8 @@ impl Error {
         self.0.status
     }
 
-    /// The URL of the request, without user and password.
+    /// The URL of the request, without user and password, and without the values of parameters whose name tells that
+    /// they are secrets (`api_key=REDACTED`).
     pub fn url(&self) -> Option<&str> {
         self.0.url.as_deref()
     }
@@ -302,19 +305,7 @@ impl Error {
     }
 }
 
-/// `scheme://host:port/path?query`, with user and password left out.
-pub(crate) fn without_credentials(url: &Uri) -> String {
-    let text = url.to_string();
-    match url.authority() {
-        Some(authority) if authority.as_str().contains('@') => {
-            let bare = authority.as_str().rsplit_once('@').map_or("", |(_, host)| host);
-            text.replacen(authority.as_str(), bare, 1)
-        }
-        _ => text,
-    }
-}
-
-/// The URL as the response and errors may show it: without credentials.
+/// The URL as the response may show it: without credentials.
 pub(crate) fn shown(uri: Uri) -> Uri {
     match uri.authority() {
         Some(authority) if authority.as_str().contains('@') => without_credentials(&uri).parse().unwrap_or_default(),

@@ -383,7 +383,7 @@ impl Target {
         let mut value = HeaderValue::try_from(format!("Basic {}", BASE64_STANDARD.encode(decode_percent(user)?)))
             .map_err(|_| Error::invalid_request("the URL's credentials cannot be used"))?;
         value.set_sensitive(true);
-        Ok(Self { url: crate::error::without_credentials(uri), auth: Some(value) })
+        Ok(Self { url: crate::secret::without_credentials(uri), auth: Some(value) })
     }
 }
 

@@ -21,6 +21,7 @@ mod errors;
 mod events;
 mod executors;
 mod handler;
+mod injection;
 mod interceptors;
 mod isahc;
 mod limits;
