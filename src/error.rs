@@ -222,7 +222,13 @@ impl Error {
     }
 
     pub(crate) fn with_detail(mut self, detail: impl Into<String>) -> Self {
-        self.inner().detail = Some(detail.into().into_boxed_str());
+        let mut detail = detail.into();
+        // What the detail quotes must not look like another line of a log.
+        if detail.contains(char::is_control) {
+            let quoted = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+            detail = detail.chars().map(quoted).collect();
+        }
+        self.inner().detail = Some(detail.into_boxed_str());
         self
     }
 
@@ -416,6 +422,12 @@ mod tests {
         assert_eq!(error.to_string(), "connection failed: connection refused (http://example.org/a?b=c)");
         assert_eq!(error.chain(), format!("{error}: libcurl says so"));
         assert!(!format!("{error:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_detail_stays_on_its_line() {
+        let error = Error::invalid_request("the host `a\r\n2026-01-01 ERROR paid: \u{1b}[2J\0é`");
+        assert_eq!(error.to_string(), "invalid request: the host `a\\r\\n2026-01-01 ERROR paid: \\u{1b}[2J\\u{0}é`");
     }
 
     #[test]
