@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use http::{StatusCode, Uri};
+use http::{Response, StatusCode, Uri};
 
 use crate::secret::{without_credentials, without_secrets};
 
@@ -25,6 +25,8 @@ pub enum ErrorKind {
     Cancelled,
     /// The client was shut down with [`HttpClient::shutdown`](crate::HttpClient::shutdown).
     ClientShutDown,
+    /// The WebSocket was closed, by this side or the other, and takes no more messages.
+    Closed,
     /// The TCP connection (or the socket) could not be made.
     ConnectionFailed,
     /// An [`EgressPolicy`](crate::config::EgressPolicy) refuses the target; the detail names the rule.
@@ -43,6 +45,8 @@ pub enum ErrorKind {
     Io,
     /// The host's name was not found.
     NameResolution,
+    /// A client that replays a cassette was asked for what is not recorded.
+    NoRecording,
     /// A redirect is refused: from https to http, to another scheme, or by a custom policy.
     NotAllowed,
     /// The server broke the protocol.
@@ -67,6 +71,8 @@ pub enum ErrorKind {
     /// The server answered with a status that the caller cannot go on with; [`Error::status`] tells which. Only what
     /// needs a certain answer fails with it, such as an event stream: a plain request takes any status.
     UnexpectedStatus,
+    /// The server did not switch to a WebSocket; [`Error::response`] is what it answered instead.
+    UpgradeRefused,
 }
 
 impl ErrorKind {
@@ -78,6 +84,7 @@ impl ErrorKind {
             Self::BadServerCertificate => "the server certificate was not accepted",
             Self::Cancelled => "the request was cancelled",
             Self::ClientShutDown => "the client was shut down",
+            Self::Closed => "the WebSocket is closed",
             Self::ConnectionFailed => "connection failed",
             Self::EgressDenied => "the egress policy refuses it",
             Self::HandlerPanicked => "the request handler panicked",
@@ -87,6 +94,7 @@ impl ErrorKind {
             Self::InvalidResponseBody => "the response body is not valid",
             Self::Io => "input or output failed",
             Self::NameResolution => "name resolution failed",
+            Self::NoRecording => "no recording matches the request",
             Self::NotAllowed => "the redirect is not allowed",
             Self::ProtocolViolation => "the server violated the protocol",
             Self::ProxyRefused => "the proxy refused",
@@ -98,6 +106,7 @@ impl ErrorKind {
             Self::Timeout => "timed out",
             Self::Tls => "the TLS connection failed",
             Self::UnexpectedStatus => "the server answered with an unexpected status",
+            Self::UpgradeRefused => "the server refused the WebSocket",
         }
     }
 
@@ -109,6 +118,7 @@ impl ErrorKind {
             Self::BadServerCertificate => "bad_server_certificate",
             Self::Cancelled => "cancelled",
             Self::ClientShutDown => "client_shut_down",
+            Self::Closed => "closed",
             Self::ConnectionFailed => "connection_failed",
             Self::EgressDenied => "egress_denied",
             Self::HandlerPanicked => "handler_panicked",
@@ -118,6 +128,7 @@ impl ErrorKind {
             Self::InvalidResponseBody => "invalid_response_body",
             Self::Io => "io",
             Self::NameResolution => "name_resolution",
+            Self::NoRecording => "no_recording",
             Self::NotAllowed => "not_allowed",
             Self::ProtocolViolation => "protocol_violation",
             Self::ProxyRefused => "proxy_refused",
@@ -129,7 +140,48 @@ impl ErrorKind {
             Self::Timeout => "timeout",
             Self::Tls => "tls",
             Self::UnexpectedStatus => "unexpected_status",
+            Self::UpgradeRefused => "upgrade_refused",
         }
+    }
+}
+
+#[cfg(feature = "record")]
+impl ErrorKind {
+    /// All kinds. The test `every_kind_is_found_by_its_name` tells if one is missing.
+    const ALL: &[Self] = &[
+        Self::AgentLost,
+        Self::BadClientCertificate,
+        Self::BadServerCertificate,
+        Self::Cancelled,
+        Self::ClientShutDown,
+        Self::ConnectionFailed,
+        Self::HandlerPanicked,
+        Self::InvalidConfiguration,
+        Self::InvalidContentEncoding,
+        Self::InvalidRequest,
+        Self::InvalidResponseBody,
+        Self::Io,
+        Self::NameResolution,
+        Self::NoRecording,
+        Self::NotAllowed,
+        Self::ProtocolViolation,
+        Self::RequestBody,
+        Self::RequestBodyNotRewindable,
+        Self::ResponseBodyTruncated,
+        Self::TooLarge,
+        Self::TooManyRedirects,
+        Self::Timeout,
+        Self::Tls,
+        Self::EgressDenied,
+        Self::ProxyRefused,
+        Self::UnexpectedStatus,
+        Self::Closed,
+        Self::UpgradeRefused,
+    ];
+
+    /// The kind of this [`name`](Self::name).
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.name() == name)
     }
 }
 
@@ -161,6 +213,10 @@ pub enum TimeoutPhase {
     Handler,
     /// Waiting for the caller's own deadline, such as a script's time limit.
     Deadline,
+    /// Waiting for the answer to a WebSocket's ping.
+    Pong,
+    /// Waiting for the other side to close the WebSocket too.
+    Close,
 }
 
 impl TimeoutPhase {
@@ -176,7 +232,31 @@ impl TimeoutPhase {
             Self::LowSpeed => "below the low speed limit",
             Self::Handler => "while the handler waited",
             Self::Deadline => "at the caller's deadline",
+            Self::Pong => "while waiting for a pong",
+            Self::Close => "while closing the WebSocket",
         }
+    }
+}
+
+#[cfg(feature = "record")]
+impl TimeoutPhase {
+    const ALL: [Self; 11] = [
+        Self::Pong,
+        Self::Close,
+        Self::Stall,
+        Self::NameResolution,
+        Self::Connect,
+        Self::Send,
+        Self::Response,
+        Self::Body,
+        Self::LowSpeed,
+        Self::Handler,
+        Self::Deadline,
+    ];
+
+    /// The phase of this [`description`](Self::description).
+    pub(crate) fn from_description(words: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|phase| phase.description() == words)
     }
 }
 
@@ -197,12 +277,22 @@ struct Inner {
     status: Option<StatusCode>,
     detail: Option<Box<str>>,
     url: Option<Box<str>>,
+    response: Option<Box<Response<()>>>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind) -> Self {
-        Self(Arc::new(Inner { kind, phase: None, attempts: None, status: None, detail: None, url: None, source: None }))
+        Self(Arc::new(Inner {
+            kind,
+            phase: None,
+            attempts: None,
+            status: None,
+            detail: None,
+            url: None,
+            response: None,
+            source: None,
+        }))
     }
 
     pub(crate) fn invalid_request(detail: impl Into<String>) -> Self {
@@ -250,6 +340,11 @@ impl Error {
         self
     }
 
+    pub(crate) fn with_response(mut self, response: Response<()>) -> Self {
+        self.inner().response = Some(Box::new(response));
+        self
+    }
+
     fn inner(&mut self) -> &mut Inner {
         Arc::make_mut(&mut self.0)
     }
@@ -274,10 +369,21 @@ impl Error {
         self.0.status
     }
 
+    /// What is known beside the kind.
+    #[cfg(feature = "record")]
+    pub(crate) fn detail(&self) -> Option<&str> {
+        self.0.detail.as_deref()
+    }
+
     /// The URL of the request, without user and password, and without the values of parameters whose name tells that
     /// they are secrets (`api_key=REDACTED`).
     pub fn url(&self) -> Option<&str> {
         self.0.url.as_deref()
+    }
+
+    /// The head of the response that is the reason; `None` unless the kind is [`ErrorKind::UpgradeRefused`].
+    pub fn response(&self) -> Option<&Response<()>> {
+        self.0.response.as_deref()
     }
 
     /// Whether a time limit was reached.
@@ -422,6 +528,25 @@ mod tests {
         assert_eq!(error.to_string(), "connection failed: connection refused (http://example.org/a?b=c)");
         assert_eq!(error.chain(), format!("{error}: libcurl says so"));
         assert!(!format!("{error:?}").contains("secret"));
+    }
+
+    #[cfg(feature = "record")]
+    #[test]
+    fn every_kind_is_found_by_its_name() {
+        let words = |of: &str| {
+            let text = include_str!("error.rs").split(of).nth(1).unwrap().split("\n    }\n").next().unwrap();
+            text.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let names = words("pub fn name(self)");
+        assert!(names.len() > 20);
+        for name in names {
+            assert_eq!(ErrorKind::from_name(&name).map(ErrorKind::name), Some(name.as_str()));
+        }
+        let phases = words("/// The phase in words");
+        assert!(phases.len() > 8);
+        for phase in phases {
+            assert_eq!(TimeoutPhase::from_description(&phase).map(TimeoutPhase::description), Some(phase.as_str()));
+        }
     }
 
     #[test]

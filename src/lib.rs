@@ -52,6 +52,8 @@
 //! | `json` | yes | `json()` on responses and on requests |
 //! | `text-decoding` | yes | charsets other than UTF-8 |
 //! | `psl` | yes | the public suffix list: no cookie for `co.uk` |
+//! | `record` | no | requests recorded and replayed (module `cassette`) and exported as HAR (module `har`) |
+//! | `tower` | no | the client as a `tower` service (module `tower`) |
 //! | `script` | no | scripts in Rhai |
 //! | `tracing` | no | a span for each request |
 //! | `cli` | no | the `marmot` command |
@@ -81,11 +83,15 @@ pub mod script;
 #[cfg(any(feature = "gzip", feature = "zstd"))]
 pub use body::ContentCoding;
 pub use body::{AsyncBody, Body};
+#[cfg(feature = "tower")]
+pub use client::tower;
 pub use client::{
     AltSvcCache, AsyncReadResponseExt, BlockingEvents, CancelToken, Download, Downloaded, Driving, Event, EventStream,
     HstsCache, HttpClient, HttpClientBuilder, ReadResponseExt, Redirected, RequestBuilderExt, RequestExt, ResponseExt,
-    ResponseFuture, Stats, interceptor,
+    ResponseFuture, Stats, interceptor, parse_url,
 };
+#[cfg(feature = "record")]
+pub use client::{cassette, har};
 pub use client::{delete, get, head, options, patch, post, put, send};
 pub use client::{delete_async, get_async, head_async, options_async, patch_async, post_async, put_async, send_async};
 pub use error::{Error, ErrorKind};
@@ -95,6 +101,11 @@ pub use http::{self, Request, Response};
 /// Forms of texts, bytes, streams and files, sent as `multipart/form-data` (RFC 7578).
 pub mod multipart {
     pub use crate::body::multipart::{Form, Part};
+}
+
+/// WebSockets (RFC 6455), opened by [`HttpClient::websocket`](crate::HttpClient::websocket) and its blocking twin.
+pub mod websocket {
+    pub use crate::client::websocket::{BlockingWebSocket, CloseFrame, Connecting, Message, Options, WebSocket};
 }
 
 /// What a program that sends requests usually needs.

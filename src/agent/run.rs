@@ -144,6 +144,9 @@ impl Agent {
             multi.set_max_host_connections(per_host)?;
         }
         multi.set_max_connects(limits.connection_cache.unwrap_or(CONNECTION_CACHE))?;
+        if let Some(streams) = limits.streams {
+            options::set_max_streams(&multi, streams);
+        }
         multi.pipelining(false, true)?;
         options::set_quick_exit(&multi);
         let curl_timer = CurlTimer::default();
@@ -251,7 +254,11 @@ impl Agent {
         if plain && !self.limited && running >= BURST && sockets::open() <= running {
             let _ = easy.fresh_connect(true);
         }
-        if !plain {
+        let asks = easy.get_ref().transfer.asks_over_https();
+        if asks {
+            self.selector.expect_silence();
+        }
+        if !plain || asks {
             self.waiting.add(slot, Instant::now());
         }
         // Where this fails the handle is lost, and with it the handler: its drop tells the caller.
@@ -421,7 +428,10 @@ impl Agent {
         let now = Instant::now();
         let transfers = &self.transfers;
         let waiting = self.waiting.look(now, |slot| match transfers.get(slot) {
-            Some(Slot::Running(easy)) => options::connection_id(easy) < 0,
+            Some(Slot::Running(easy)) => {
+                let asks = easy.get_ref().transfer.asks_over_https();
+                options::connection_id(easy) < 0 || (asks && options::waits_for_name(easy))
+            }
             _ => false,
         });
         let idle = self.should_sweep() && self.sweeper.due(now) <= now;

@@ -32,6 +32,10 @@ pub struct HttpClientBuilder {
     request: RequestConfig,
     client: ClientConfig,
     interceptors: Interceptors,
+    #[cfg(feature = "record")]
+    cassette: Option<super::cassette::Cassette>,
+    #[cfg(feature = "record")]
+    har: Option<super::har::HarRecorder>,
     invalid: Option<Error>,
 }
 
@@ -107,6 +111,14 @@ impl HttpClientBuilder {
         self
     }
 
+    /// The most requests at once on one HTTP/2 connection; a server may allow fewer. Default: 100.
+    ///
+    /// (`CURLMOPT_MAX_CONCURRENT_STREAMS`)
+    pub fn max_concurrent_streams(mut self, most: u32) -> Self {
+        self.client.max_concurrent_streams = Some(most.max(1));
+        self
+    }
+
     /// The only hosts that requests of this client, redirects included, may go to; any other fails with
     /// [`ErrorKind::EgressDenied`] and is not asked. Default: all. Short for an [`EgressPolicy`] with this list alone.
     ///
@@ -128,6 +140,22 @@ impl HttpClientBuilder {
         self
     }
 
+    /// Records requests in a file, or answers them from one: see [`cassette`](crate::cassette). Innermost of all steps. The
+    /// last one given counts.
+    #[cfg(feature = "record")]
+    pub fn cassette(mut self, cassette: super::cassette::Cassette) -> Self {
+        self.cassette = Some(cassette);
+        self
+    }
+
+    /// Keeps what passes, to be saved as HAR: see [`har`](crate::har). Around a cassette, inside of all other steps. Times
+    /// of requests are measured as by [`Configurable::metrics`]. The last one given counts.
+    #[cfg(feature = "record")]
+    pub fn har(mut self, recorder: super::har::HarRecorder) -> Self {
+        self.har = Some(recorder);
+        self
+    }
+
     fn set_invalid(&mut self, detail: String) {
         self.invalid.get_or_insert_with(|| Error::new(ErrorKind::InvalidConfiguration).with_detail(detail));
     }
@@ -136,10 +164,20 @@ impl HttpClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidConfiguration`] for the first setting that cannot be used.
-    pub fn build(self) -> Result<HttpClient, Error> {
+    /// [`ErrorKind::InvalidConfiguration`] for the first setting that cannot be used, a damaged cassette for one;
+    /// [`ErrorKind::Io`] for a cassette that cannot be opened.
+    pub fn build(#[cfg_attr(not(feature = "record"), expect(unused_mut))] mut self) -> Result<HttpClient, Error> {
         if let Some(error) = self.invalid.or_else(|| self.request.invalid.clone()) {
             return Err(error);
+        }
+        #[cfg(feature = "record")]
+        if let Some(recorder) = self.har.take() {
+            self.interceptors.network.push(Arc::new(recorder));
+        }
+        #[cfg(feature = "record")]
+        if let Some(cassette) = self.cassette.take() {
+            self.interceptors.offline = cassette.is_offline();
+            self.interceptors.network.push(Arc::new(cassette.step()?));
         }
         let config = ClientConfig { request: Arc::new(self.request), ..self.client };
         Ok(HttpClient::with_config(config, self.interceptors))

@@ -20,6 +20,7 @@ use crate::secret::Shown;
 mod auth;
 mod configurable;
 mod egress;
+mod excluded;
 mod names;
 mod progress;
 mod proxy;
@@ -56,6 +57,8 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes out for each byte in that a decompressed body may have, beyond its first 8 MiB.
 #[cfg(feature = "decompress")]
 pub(crate) const MAX_RATIO: u32 = 300;
+/// How long a resolved name is remembered; libcurl's own default.
+pub(crate) const DNS_CACHE: Duration = Duration::from_secs(60);
 /// Idle connections that a client keeps.
 pub(crate) const CONNECTION_CACHE: usize = 256;
 
@@ -99,6 +102,7 @@ settings! {
         stall_timeout: Option<Duration>,
         connection_idle_timeout: Option<Duration>,
         connection_max_life: Option<Duration>,
+        pipewait: bool,
         low_speed: Option<LowSpeed>,
         version: VersionNegotiation,
         redirect_policy: RedirectPolicy,
@@ -158,16 +162,25 @@ pub struct ClientConfig {
     pub(crate) max_connections: Option<usize>,
     pub(crate) max_connections_per_host: Option<usize>,
     pub(crate) connection_cache_size: Option<usize>,
+    pub(crate) max_concurrent_streams: Option<u32>,
 }
 
 impl fmt::Debug for ClientConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { request, default_headers, max_connections, max_connections_per_host, connection_cache_size } = self;
+        let Self {
+            request,
+            default_headers,
+            max_connections,
+            max_connections_per_host,
+            max_concurrent_streams,
+            connection_cache_size,
+        } = self;
         f.debug_struct("ClientConfig")
             .field("request", request)
             .field("default_headers", &Shown(default_headers))
             .field("max_connections", max_connections)
             .field("max_connections_per_host", max_connections_per_host)
+            .field("max_concurrent_streams", max_concurrent_streams)
             .field("connection_cache_size", connection_cache_size)
             .finish()
     }

@@ -325,6 +325,12 @@ pub(crate) fn connection_id<H>(easy: &Easy2Handle<H>) -> i64 {
     if code == curl_sys::CURLE_OK { id } else { 0 }
 }
 
+/// Whether a transfer in a multi handle has got no addresses yet (`CURLINFO_NAMELOOKUP_TIME_T`).
+pub(crate) fn waits_for_name<H>(easy: &Easy2Handle<H>) -> bool {
+    let live = Live { raw: easy.raw(), handle: PhantomData };
+    live.number(Info::NameLookupTime) == 0
+}
+
 /// Pauses and resumes the two directions of a transfer (`curl_easy_pause`). Not for use inside a callback.
 pub(crate) fn pause<H>(easy: &Easy2Handle<H>, receiving: bool, sending: bool) -> Result<(), curl::Error> {
     const RECEIVE: c_int = 1;
@@ -332,6 +338,14 @@ pub(crate) fn pause<H>(easy: &Easy2Handle<H>, receiving: bool, sending: bool) ->
     let bits = (c_int::from(receiving) * RECEIVE) | (c_int::from(sending) * SEND);
     // SAFETY: the handle lives and is driven by this thread, which is in no callback: it holds `easy`.
     check(unsafe { curl_sys::curl_easy_pause(easy.raw(), bits) })
+}
+
+/// Limits the streams of each HTTP/2 connection (`CURLMOPT_MAX_CONCURRENT_STREAMS`, since libcurl 7.67).
+pub(crate) fn set_max_streams(multi: &Multi, most: u32) {
+    const MAX_CONCURRENT_STREAMS: curl_sys::CURLMoption = 16;
+    let most = c_long::from(i32::try_from(most).unwrap_or(i32::MAX));
+    // SAFETY: the option takes a long; an unknown option is an error code, and the limit is then libcurl's own.
+    let _ = unsafe { curl_sys::curl_multi_setopt(multi.raw(), MAX_CONCURRENT_STREAMS, most) };
 }
 
 /// Lets `curl_multi_cleanup` return without waiting for a name that is still being resolved (`CURLMOPT_QUICK_EXIT`).

@@ -6,9 +6,12 @@ mod support;
 
 mod agents;
 mod alone;
+mod auth;
 mod basics;
 mod bodies;
 mod cancel;
+#[cfg(feature = "record")]
+mod cassettes;
 #[cfg(feature = "cli")]
 mod command;
 mod connections;
@@ -21,10 +24,14 @@ mod errors;
 mod events;
 mod executors;
 mod handler;
+#[cfg(feature = "record")]
+mod har;
 mod injection;
 mod interceptors;
 mod isahc;
 mod limits;
+mod names;
+mod proxies;
 mod redirects;
 mod retries;
 #[cfg(feature = "script")]
@@ -36,4 +43,8 @@ mod tls;
 mod uploads;
 #[cfg(feature = "tracing")]
 mod tracing;
+#[cfg(feature = "tower")]
+mod tower;
+mod websocket;
+mod websocket_rules;
 mod wire;
