@@ -11,10 +11,10 @@
 //! | decide what a failure means | [`errors`], [`retries`], [`timeouts`] |
 //! | follow redirects, keep cookies, log in | [`redirects`], [`cookies`], [`authentication`] |
 //! | say how connections are made | [`connections`], [`tls`], [`proxies`], [`names_and_sockets`] |
-//! | listen to a server that talks | [`events`], [`websocket`] |
+//! | listen to a server that talks | [`events`] |
 //! | send what strangers ask for | [`egress`] |
 //! | put something around every request | [`interceptors`] |
-//! | see what happens, in production and in tests | [`observability`], [`record_and_replay`], [`robustness`] |
+//! | see what happens, in production and in tests | [`observability`], [`robustness`] |
 //! | write the state machine yourself | [`handlers`] |
 //!
 //! The examples talk to a server of their own on loopback. What does not show in them is that server.
@@ -32,6 +32,6 @@ macro_rules! pages {
 
 pages! {
     authentication blocking_and_async bodies connections cookies downloads egress errors events from_isahc from_reqwest
-    handlers interceptors names_and_sockets observability proxies record_and_replay redirects retries robustness timeouts
-    tls websocket
+    handlers interceptors names_and_sockets observability proxies redirects retries robustness timeouts
+    tls
 }
