@@ -16,15 +16,21 @@ need make build-essential
 need perl perl
 need pkg-config pkg-config
 need nginx nginx-light
+need tinyproxy tinyproxy-bin
+need squid squid
+need danted dante-server
+need openssl openssl
 need kill procps
 need valgrind valgrind
+# For the feature `openssl`.
+pkg-config --exists openssl 2>/dev/null || missing+=(libssl-dev)
 if [ ${#missing[@]} -gt 0 ]; then
     echo "installing ${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive
     sudo=""
     [ "$(id -u)" = 0 ] || sudo="sudo"
     $sudo apt-get update -q
-    # nginx is run by the tests, not as a service.
+    # nginx and the proxies are run by the tests, not as services.
     $sudo apt-get install -y -q --no-install-recommends "${missing[@]}"
 fi
 if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then
@@ -64,8 +70,16 @@ RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 step "tests, all features"
 cargo test --all-features
 
+step "tests, smallest set of features"
+timeout 120 cargo test --lib --no-default-features --features static-curl
+
 step "tests, default features"
 cargo test --lib --test it
+
+step "tests of TLS and proxies, OpenSSL"
+# A folder of its own, so that the features do not take turns in compiling the same one.
+CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}/openssl" cargo test --no-default-features \
+    --features static-curl,http2,openssl,gzip,brotli,zstd,json,text-decoding --test it -- tls:: proxies::
 
 step "examples"
 for example in examples/*.rs; do

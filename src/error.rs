@@ -41,6 +41,8 @@ pub enum ErrorKind {
     Io,
     /// The host's name was not found.
     NameResolution,
+    /// A client that replays a cassette was asked for what is not recorded.
+    NoRecording,
     /// A redirect is refused: from https to http, to another scheme, or by a custom policy.
     NotAllowed,
     /// The server broke the protocol.
@@ -85,6 +87,7 @@ impl ErrorKind {
             Self::InvalidResponseBody => "the response body is not valid",
             Self::Io => "input or output failed",
             Self::NameResolution => "name resolution failed",
+            Self::NoRecording => "no recording matches the request",
             Self::NotAllowed => "the redirect is not allowed",
             Self::ProtocolViolation => "the server violated the protocol",
             Self::ProxyRefused => "the proxy refused",
@@ -116,6 +119,7 @@ impl ErrorKind {
             Self::InvalidResponseBody => "invalid_response_body",
             Self::Io => "io",
             Self::NameResolution => "name_resolution",
+            Self::NoRecording => "no_recording",
             Self::NotAllowed => "not_allowed",
             Self::ProtocolViolation => "protocol_violation",
             Self::ProxyRefused => "proxy_refused",
@@ -128,6 +132,44 @@ impl ErrorKind {
             Self::Tls => "tls",
             Self::UnexpectedStatus => "unexpected_status",
         }
+    }
+}
+
+#[cfg(feature = "record")]
+impl ErrorKind {
+    /// All kinds. The test `every_kind_is_found_by_its_name` tells if one is missing.
+    const ALL: &[Self] = &[
+        Self::AgentLost,
+        Self::BadClientCertificate,
+        Self::BadServerCertificate,
+        Self::Cancelled,
+        Self::ClientShutDown,
+        Self::ConnectionFailed,
+        Self::HandlerPanicked,
+        Self::InvalidConfiguration,
+        Self::InvalidContentEncoding,
+        Self::InvalidRequest,
+        Self::InvalidResponseBody,
+        Self::Io,
+        Self::NameResolution,
+        Self::NoRecording,
+        Self::NotAllowed,
+        Self::ProtocolViolation,
+        Self::RequestBody,
+        Self::RequestBodyNotRewindable,
+        Self::ResponseBodyTruncated,
+        Self::TooLarge,
+        Self::TooManyRedirects,
+        Self::Timeout,
+        Self::Tls,
+        Self::EgressDenied,
+        Self::ProxyRefused,
+        Self::UnexpectedStatus,
+    ];
+
+    /// The kind of this [`name`](Self::name).
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.name() == name)
     }
 }
 
@@ -175,6 +217,26 @@ impl TimeoutPhase {
             Self::Handler => "while the handler waited",
             Self::Deadline => "at the caller's deadline",
         }
+    }
+}
+
+#[cfg(feature = "record")]
+impl TimeoutPhase {
+    const ALL: [Self; 9] = [
+        Self::Stall,
+        Self::NameResolution,
+        Self::Connect,
+        Self::Send,
+        Self::Response,
+        Self::Body,
+        Self::LowSpeed,
+        Self::Handler,
+        Self::Deadline,
+    ];
+
+    /// The phase of this [`description`](Self::description).
+    pub(crate) fn from_description(words: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|phase| phase.description() == words)
     }
 }
 
@@ -264,6 +326,12 @@ impl Error {
     /// The status that the server answered with; `None` unless the kind is [`ErrorKind::UnexpectedStatus`].
     pub fn status(&self) -> Option<StatusCode> {
         self.0.status
+    }
+
+    /// What is known beside the kind.
+    #[cfg(feature = "record")]
+    pub(crate) fn detail(&self) -> Option<&str> {
+        self.0.detail.as_deref()
     }
 
     /// The URL of the request, without user and password.
@@ -425,6 +493,25 @@ mod tests {
         assert_eq!(error.to_string(), "connection failed: connection refused (http://example.org/a?b=c)");
         assert_eq!(error.chain(), format!("{error}: libcurl says so"));
         assert!(!format!("{error:?}").contains("secret"));
+    }
+
+    #[cfg(feature = "record")]
+    #[test]
+    fn every_kind_is_found_by_its_name() {
+        let words = |of: &str| {
+            let text = include_str!("error.rs").split(of).nth(1).unwrap().split("\n    }\n").next().unwrap();
+            text.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let names = words("pub fn name(self)");
+        assert!(names.len() > 20);
+        for name in names {
+            assert_eq!(ErrorKind::from_name(&name).map(ErrorKind::name), Some(name.as_str()));
+        }
+        let phases = words("/// The phase in words");
+        assert!(phases.len() > 8);
+        for phase in phases {
+            assert_eq!(TimeoutPhase::from_description(&phase).map(TimeoutPhase::description), Some(phase.as_str()));
+        }
     }
 
     #[test]

@@ -54,6 +54,8 @@
 //! | `json` | yes | `json()` on responses and on requests |
 //! | `text-decoding` | yes | charsets other than UTF-8 |
 //! | `psl` | yes | the public suffix list: no cookie for `co.uk` |
+//! | `record` | no | requests recorded and replayed (module `cassette`) and exported as HAR (module `har`) |
+//! | `tower` | no | the client as a `tower` service (module `tower`) |
 //! | `script` | no | scripts in Rhai |
 //! | `tracing` | no | a span for each request |
 //! | `cli` | no | the `marmot` command |
@@ -84,11 +86,15 @@ pub mod guide;
 #[cfg(any(feature = "gzip", feature = "zstd"))]
 pub use body::ContentCoding;
 pub use body::{AsyncBody, Body};
+#[cfg(feature = "tower")]
+pub use client::tower;
 pub use client::{
     AltSvcCache, AsyncReadResponseExt, BlockingEvents, CancelToken, Download, Downloaded, Driving, Event, EventStream,
     HstsCache, HttpClient, HttpClientBuilder, ReadResponseExt, Redirected, RequestBuilderExt, RequestExt, ResponseExt,
-    ResponseFuture, Stats, interceptor,
+    ResponseFuture, Stats, interceptor, parse_url,
 };
+#[cfg(feature = "record")]
+pub use client::{cassette, har};
 pub use client::{delete, get, head, options, patch, post, put, send};
 pub use client::{delete_async, get_async, head_async, options_async, patch_async, post_async, put_async, send_async};
 pub use error::{Error, ErrorKind};

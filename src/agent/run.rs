@@ -251,7 +251,7 @@ impl Agent {
         if plain && !self.limited && running >= BURST && sockets::open() <= running {
             let _ = easy.fresh_connect(true);
         }
-        if !plain {
+        if !plain || easy.get_ref().transfer.asks_over_https() {
             self.waiting.add(slot, Instant::now());
         }
         // Where this fails the handle is lost, and with it the handler: its drop tells the caller.
@@ -421,7 +421,10 @@ impl Agent {
         let now = Instant::now();
         let transfers = &self.transfers;
         let waiting = self.waiting.look(now, |slot| match transfers.get(slot) {
-            Some(Slot::Running(easy)) => options::connection_id(easy) < 0,
+            Some(Slot::Running(easy)) => {
+                let asks = easy.get_ref().transfer.asks_over_https();
+                options::connection_id(easy) < 0 || (asks && options::waits_for_name(easy))
+            }
             _ => false,
         });
         let idle = self.should_sweep() && self.sweeper.due(now) <= now;

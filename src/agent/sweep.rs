@@ -8,8 +8,8 @@
 //! sweeps.
 //!
 //! A request that may share a connection (`CURLOPT_PIPEWAIT`) waits while the first one is made. When that turns out to
-//! be HTTP/1.1, libcurl tells nobody: who waits would wait until the response ahead is complete. [`Waiting`] keeps an eye
-//! on them.
+//! be HTTP/1.1, or fails, libcurl tells nobody: who waits would wait until the response ahead is complete. The questions
+//! of DNS over HTTPS, transfers of libcurl's own, wait in the same way. [`Waiting`] keeps an eye on them.
 
 use std::time::{Duration, Instant};
 

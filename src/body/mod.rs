@@ -6,6 +6,7 @@
 //! - [`exchange`]: the bounded queue between the agent and the reader of a response.
 //! - [`decode`], [`encode`]: content codings, undone and applied while reading.
 //! - [`multipart`]: forms; [`exact`] holds their parts to what they declare; [`file`]: a file that several read.
+//! - [`frames`] (feature `tower`): bodies as those of the `http-body` crate.
 //! - [`pump`]: a blocking reader made asynchronous by a thread of its own.
 //! - [`wake`]: wakes that wait for the end of the agent's turn.
 
@@ -31,6 +32,8 @@ mod encode;
 mod exact;
 pub(crate) mod exchange;
 mod file;
+#[cfg(feature = "tower")]
+mod frames;
 pub(crate) mod multipart;
 mod pump;
 pub(crate) mod wake;
@@ -63,6 +66,8 @@ pub struct AsyncBody {
     ahead: Ahead,
     /// Makes the body again from its start.
     again: Option<Make>,
+    #[cfg(feature = "tower")]
+    frames: frames::Progress,
 }
 
 /// Makes a body.
@@ -82,6 +87,24 @@ enum Inner {
     Incoming(Receiver),
     #[cfg(feature = "decompress")]
     Decoded(Box<decode::Decoded>),
+    #[cfg(any(feature = "record", feature = "tower"))]
+    Source {
+        source: Box<dyn Source>,
+        current: Bytes,
+    },
+}
+
+/// A body that is made elsewhere: chunks, then perhaps trailers.
+#[cfg(any(feature = "record", feature = "tower"))]
+pub(crate) trait Source: Send {
+    /// The next chunk; `None` at the end.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>>;
+
+    /// The length of the whole body, where it is known.
+    fn length(&self) -> Option<u64>;
+
+    /// The trailers, once the end was reached.
+    fn trailers(&self) -> Option<HeaderMap>;
 }
 
 impl AsyncBody {
@@ -91,6 +114,8 @@ impl AsyncBody {
             inner: Inner::Bytes(Bytes::new()),
             ahead: Ahead { bytes: Vec::new(), position: 0, filled: 0 },
             again: None,
+            #[cfg(feature = "tower")]
+            frames: frames::Progress { started: false, trailers_given: false },
         }
     }
 
@@ -139,6 +164,11 @@ impl AsyncBody {
         Inner::Decoded(Box::new(decoded)).into()
     }
 
+    #[cfg(any(feature = "record", feature = "tower"))]
+    pub(crate) fn from_source(source: impl Source + 'static) -> Self {
+        Inner::Source { source: Box::new(source), current: Bytes::new() }.into()
+    }
+
     /// Whether it is known that there is no content.
     pub fn is_empty(&self) -> bool {
         self.len() == Some(0)
@@ -152,6 +182,8 @@ impl AsyncBody {
             Inner::Incoming(receiver) => receiver.length(),
             #[cfg(feature = "decompress")]
             Inner::Decoded(_) => None,
+            #[cfg(any(feature = "record", feature = "tower"))]
+            Inner::Source { source, .. } => source.length(),
         }
     }
 
@@ -176,6 +208,8 @@ impl AsyncBody {
     pub fn trailers(&self) -> Option<HeaderMap> {
         match &self.inner {
             Inner::Incoming(receiver) => receiver.trailers(),
+            #[cfg(any(feature = "record", feature = "tower"))]
+            Inner::Source { source, .. } => source.trailers(),
             _ => None,
         }
     }
@@ -249,6 +283,8 @@ impl AsyncBody {
 
     /// As `AsyncRead::poll_read`, with the typed error.
     pub(crate) fn poll_read_typed(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize, Error>> {
+        #[cfg(feature = "tower")]
+        self.frames.start();
         if !self.ahead.rest().is_empty() {
             let amount = self.ahead.rest().len().min(buffer.len());
             buffer[..amount].copy_from_slice(&self.ahead.rest()[..amount]);
@@ -276,6 +312,16 @@ impl AsyncBody {
             }
             #[cfg(feature = "decompress")]
             Inner::Decoded(decoded) => decoded.poll_read(cx, buffer),
+            #[cfg(any(feature = "record", feature = "tower"))]
+            Inner::Source { source, current } => loop {
+                if !current.is_empty() {
+                    return Poll::Ready(Ok(take(current, buffer)));
+                }
+                match ready!(source.poll_next(cx))? {
+                    Some(chunk) => *current = chunk,
+                    None => return Poll::Ready(Ok(0)),
+                }
+            },
         }
     }
 
@@ -361,6 +407,8 @@ impl Stream for AsyncBody {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let body = &mut *self;
+        #[cfg(feature = "tower")]
+        body.frames.start();
         if !body.ahead.rest().is_empty() {
             let piece = Bytes::copy_from_slice(body.ahead.rest());
             body.ahead = Ahead::default();
@@ -375,6 +423,17 @@ impl Stream for AsyncBody {
                     Some(Ok(std::mem::take(current)))
                 }
             }
+            #[cfg(any(feature = "record", feature = "tower"))]
+            Inner::Source { source, current } => loop {
+                if !current.is_empty() {
+                    break Some(Ok(std::mem::take(current)));
+                }
+                match ready!(source.poll_next(cx)) {
+                    Ok(Some(chunk)) => *current = chunk,
+                    Ok(None) => break None,
+                    Err(error) => break Some(Err(error.into())),
+                }
+            },
             Inner::Incoming(receiver) => {
                 ready!(receiver.poll_take(cx)).map(|chunk| chunk.map(Bytes::from)).map_err(io::Error::from).transpose()
             }
@@ -395,7 +454,7 @@ impl Stream for AsyncBody {
 
 impl From<Inner> for AsyncBody {
     fn from(inner: Inner) -> Self {
-        Self { inner, ahead: Ahead::default(), again: None }
+        Self { inner, ..Self::empty() }
     }
 }
 

@@ -32,6 +32,10 @@ pub struct HttpClientBuilder {
     request: RequestConfig,
     client: ClientConfig,
     interceptors: Interceptors,
+    #[cfg(feature = "record")]
+    cassette: Option<super::cassette::Cassette>,
+    #[cfg(feature = "record")]
+    har: Option<super::har::HarRecorder>,
     invalid: Option<Error>,
 }
 
@@ -128,6 +132,22 @@ impl HttpClientBuilder {
         self
     }
 
+    /// Records requests in a file, or answers them from one: see [`cassette`](crate::cassette). Innermost of all steps. The
+    /// last one given counts.
+    #[cfg(feature = "record")]
+    pub fn cassette(mut self, cassette: super::cassette::Cassette) -> Self {
+        self.cassette = Some(cassette);
+        self
+    }
+
+    /// Keeps what passes, to be saved as HAR: see [`har`](crate::har). Around a cassette, inside of all other steps. Times
+    /// of requests are measured as by [`Configurable::metrics`]. The last one given counts.
+    #[cfg(feature = "record")]
+    pub fn har(mut self, recorder: super::har::HarRecorder) -> Self {
+        self.har = Some(recorder);
+        self
+    }
+
     fn set_invalid(&mut self, detail: String) {
         self.invalid.get_or_insert_with(|| Error::new(ErrorKind::InvalidConfiguration).with_detail(detail));
     }
@@ -136,10 +156,20 @@ impl HttpClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidConfiguration`] for the first setting that cannot be used.
-    pub fn build(self) -> Result<HttpClient, Error> {
+    /// [`ErrorKind::InvalidConfiguration`] for the first setting that cannot be used, a damaged cassette for one;
+    /// [`ErrorKind::Io`] for a cassette that cannot be opened.
+    pub fn build(#[cfg_attr(not(feature = "record"), expect(unused_mut))] mut self) -> Result<HttpClient, Error> {
         if let Some(error) = self.invalid.or_else(|| self.request.invalid.clone()) {
             return Err(error);
+        }
+        #[cfg(feature = "record")]
+        if let Some(recorder) = self.har.take() {
+            self.interceptors.network.push(Arc::new(recorder));
+        }
+        #[cfg(feature = "record")]
+        if let Some(cassette) = self.cassette.take() {
+            self.interceptors.offline = cassette.is_offline();
+            self.interceptors.network.push(Arc::new(cassette.step()?));
         }
         let config = ClientConfig { request: Arc::new(self.request), ..self.client };
         Ok(HttpClient::with_config(config, self.interceptors))

@@ -55,11 +55,16 @@ pub(super) fn start<H: Handler>(client: &Inner, request: Request<()>, handler: H
     let (done, receiver) = oneshot::channel();
     let control = Control::new();
     let driving = Driving { done: receiver, control: control.clone() };
-    let handler = Box::new(Driven { handler: Some(handler), done: Some(done), calling: false });
+    let mut handler = Box::new(Driven { handler: Some(handler), done: Some(done), calling: false });
 
     let (mut parts, ()) = request.into_parts();
     let config = hop::settings(&client.config, &mut parts);
     hop::add_default_headers(&client.config, &mut parts.headers);
+    if client.offline {
+        let error = Error::new(ErrorKind::NoRecording).with_detail("transfers of handlers are not recorded");
+        let _ = handler.on_error(error.with_url(&parts.uri));
+        return driving;
+    }
     // A response that the handler reads raw is asked for raw.
     let config = std::sync::Arc::new(crate::config::RequestConfig { decompress: Some(false), ..(*config).clone() });
     let request = Request::from_parts(parts, ());

@@ -3,13 +3,16 @@
 //! - [`builder`]: a client is configured.
 //! - [`send`]: a request becomes a future of a response: by one [`hop`], or through the client's steps ([`interceptor`]):
 //!   [`retry`], [`redirect`], [`remember`]. [`trail`] tells how a response came about.
+//! - [`cassette`], [`har`] (feature `record`): what passes is recorded and replayed. Their parts: [`redact`],
+//!   [`tap`], [`watch`].
+//! - [`tower`] (feature `tower`): the client as a service.
 //! - [`drive`]: a request is run by the caller's own handler.
 //! - [`blocking`]: the only place that blocks.
 //! - [`download`]: a request whose response becomes a file, whole or not at all.
 //! - [`events`]: a request that goes on and on, with [`sse`], its format; [`events_blocking`] for a thread that may block;
 //!   [`backoff`] and [`timer`] say when again.
 //! - [`hsts`], [`alt_svc`]: what servers said about their hosts; [`kept`] and [`lexer`] serve both.
-//! - [`request`], [`response`], [`verbs`]: extension traits and shorthands. [`text`]: charsets.
+//! - [`request`], [`response`], [`verbs`]: extension traits and shorthands. [`text`]: charsets. [`url`]: text becomes a URL.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,15 +34,21 @@ mod alt_svc;
 mod backoff;
 pub(crate) mod blocking;
 mod builder;
+#[cfg(feature = "record")]
+pub mod cassette;
 mod download;
 mod drive;
 mod events;
 mod events_blocking;
+#[cfg(feature = "record")]
+pub mod har;
 mod hop;
 mod hsts;
 pub mod interceptor;
 mod kept;
 mod lexer;
+#[cfg(feature = "record")]
+mod redact;
 mod redirect;
 mod remember;
 mod request;
@@ -48,11 +57,18 @@ mod retry;
 mod send;
 mod sse;
 mod stats;
+#[cfg(feature = "record")]
+mod tap;
 mod text;
 mod timer;
+#[cfg(feature = "tower")]
+pub mod tower;
 mod trail;
+mod url;
 mod verbs;
 mod version;
+#[cfg(feature = "record")]
+mod watch;
 
 pub use alt_svc::AltSvcCache;
 pub use blocking::CancelToken;
@@ -70,6 +86,7 @@ pub use stats::Stats;
 #[cfg(feature = "script")]
 pub(crate) use text::decode as decode_text;
 pub use trail::Redirected;
+pub use url::parse_url;
 pub use verbs::*;
 pub(crate) use version::version;
 
@@ -101,6 +118,8 @@ pub(crate) struct Interceptors {
     outer: Vec<Arc<dyn Interceptor>>,
     network: Vec<Arc<dyn Interceptor>>,
     memory: Memory,
+    /// The innermost of them answers every request itself: none is sent, not even by handlers.
+    offline: bool,
 }
 
 impl std::fmt::Debug for Interceptors {
@@ -116,6 +135,8 @@ pub(crate) struct Inner {
     steps: Steps,
     /// Some of the steps have something to do for every request.
     intercepted: bool,
+    /// Nothing is sent.
+    offline: bool,
 }
 
 impl HttpClient {
@@ -149,7 +170,9 @@ impl HttpClient {
         let intercepted = !own.outer.is_empty() || !own.network.is_empty() || own.memory.is_needed();
         let ours: [Arc<dyn Interceptor>; 3] = [Arc::new(Retries), Arc::new(Redirects), Arc::new(own.memory)];
         let steps = own.outer.into_iter().chain(ours).chain(own.network).collect();
-        Self { inner: Arc::new(Inner { agents: Agents::new(limits), config, steps, intercepted }) }
+        Self {
+            inner: Arc::new(Inner { agents: Agents::new(limits), config, steps, intercepted, offline: own.offline }),
+        }
     }
 
     /// Sends a request and waits for the head of its response. The body streams.

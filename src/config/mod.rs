@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind};
 mod auth;
 mod configurable;
 mod egress;
+mod excluded;
 mod names;
 mod progress;
 mod proxy;
@@ -56,6 +57,8 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes out for each byte in that a decompressed body may have, beyond its first 8 MiB.
 #[cfg(feature = "decompress")]
 pub(crate) const MAX_RATIO: u32 = 300;
+/// How long a resolved name is remembered; libcurl's own default.
+pub(crate) const DNS_CACHE: Duration = Duration::from_secs(60);
 /// Idle connections that a client keeps.
 pub(crate) const CONNECTION_CACHE: usize = 256;
 

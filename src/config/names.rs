@@ -8,7 +8,8 @@ use std::time::Duration;
 /// Addresses for names, instead of those that DNS has.
 ///
 /// It holds for the requests that it is set for, and no others: requests of one client may have different maps.
-/// Through an HTTP proxy or one that resolves names itself (`socks4a`, `socks5h`) it has no effect.
+/// Through an HTTP proxy or one that resolves names itself (`socks4a`, `socks5h`) it has no effect, and the names of
+/// proxies are not looked up in it.
 ///
 /// # Examples
 ///

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use super::route::readable;
 use crate::config::ProxyServer;
 use crate::error::{Error, ErrorKind, TimeoutPhase};
 use crate::ffi::options::{Info, Live};
@@ -31,7 +32,7 @@ pub(super) fn explain(
     responded: bool,
     proxy: Option<&ProxyServer>,
 ) -> Error {
-    let said = error.extra_description().unwrap_or_else(|| error.description()).to_owned();
+    let said = readable(error.extra_description().unwrap_or_else(|| error.description()));
     let kind = kind(error, &said, responded);
     let mut result = match kind {
         ErrorKind::Timeout => Error::timeout(timeout_phase(&said, live, responded)),
@@ -103,6 +104,9 @@ fn kind(error: &curl::Error, said: &str, responded: bool) -> ErrorKind {
         }
         // 51 in old versions, 60 now; pinned key, status of the certificate.
         51 | 60 | 83 | 90 | 91 => ErrorKind::BadServerCertificate,
+        // OpenSSL about a key that does not fit its certificate.
+        curl_sys::CURLE_BAD_FUNCTION_ARGUMENT if said.contains("private key") => ErrorKind::BadClientCertificate,
+        curl_sys::CURLE_BAD_FUNCTION_ARGUMENT => ErrorKind::InvalidConfiguration,
         curl_sys::CURLE_SSL_CERTPROBLEM | 98 => ErrorKind::BadClientCertificate,
         curl_sys::CURLE_SSL_CACERT_BADFILE | curl_sys::CURLE_SSL_ENGINE_NOTFOUND => ErrorKind::InvalidConfiguration,
         curl_sys::CURLE_READ_ERROR => ErrorKind::RequestBody,

@@ -4,9 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Easy, route, secure};
-use crate::config::{
-    Auth, CONNECT_TIMEOUT, DnsCache, IpVersion, Names, NetRc, RequestConfig, Sockets, UnixSocket, Version,
-};
+use crate::config::{Auth, CONNECT_TIMEOUT, IpVersion, Names, NetRc, RequestConfig, Sockets, UnixSocket, Version};
 use crate::error::{Error, ErrorKind};
 use crate::ffi::options::{self, LongOption, OffsetOption, TextOption};
 use crate::ffi::sockets;
@@ -146,26 +144,17 @@ fn configure_auth(easy: &mut Easy, auth: Option<&Auth>) -> Result<(), curl::Erro
 
 fn configure_names(easy: &mut Easy, names: &Names) -> Result<(), Error> {
     let Names {
-        cache,
         servers,
         over_https,
         ip_version,
         happy_eyeballs,
         // Part of the way to the target.
+        cache: _,
         resolve: _,
         connect_to: _,
     } = names;
     route::check(names)?;
-    if let Some(cache) = cache {
-        let seconds = match cache {
-            DnsCache::For(time) => {
-                libc::c_long::try_from(time.as_secs()).unwrap_or(libc::c_long::MAX).min(i32::MAX.into())
-            }
-            DnsCache::Never => 0,
-            DnsCache::Forever => -1,
-        };
-        options::set_long(easy, LongOption::DnsCacheTimeout, seconds).map_err(failed)?;
-    }
+    options::set_long(easy, LongOption::DnsCacheTimeout, route::cache_time(names)).map_err(failed)?;
     if let Some(servers) = servers.as_ref().and_then(Option::as_ref) {
         options::set_text(easy, TextOption::DnsServers, Some(servers))
             .map_err(|error| lacking("DNS servers of your choice, which need c-ares").with_source(error))?;
@@ -256,7 +245,8 @@ fn to_long(number: u64) -> libc::c_long {
 
 fn curl_version(version: Version) -> Result<libc::c_long, Error> {
     let (number, available, name) = match version {
-        Version::Latest => (4, true, ""),
+        // A libcurl without HTTP/2 refuses to negotiate it; 0 leaves the choice to it.
+        Version::Latest => (if curl::Version::get().feature_http2() { 4 } else { 0 }, true, ""),
         Version::Http10 => (1, true, ""),
         Version::Http11 => (2, true, ""),
         Version::Http2 => (3, curl::Version::get().feature_http2(), "HTTP/2"),

@@ -103,7 +103,8 @@ impl Prepare {
         self.check_headers()?;
         self.settle_auth(&target)?;
         let proxy = route::choose(&self.config, self.request.uri())?;
-        if self.request.uri().scheme() == Some(&Scheme::HTTPS) {
+        let asks_over_https = self.config.names.over_https.as_ref().is_some_and(Option::is_some);
+        if self.request.uri().scheme() == Some(&Scheme::HTTPS) || asks_over_https {
             secure::check_key_log(&self.config.tls)?;
         }
         if proxy.as_ref().is_some_and(|proxy| proxy.kind == ProxyKind::Https) {
@@ -175,7 +176,7 @@ impl Prepare {
         options::set_method(easy, custom.as_deref())?;
 
         let proxy = easy.get_ref().transfer.proxy.clone();
-        route::set_addresses(easy, &self.config.names, proxy.as_deref())?;
+        route::set_addresses(easy, &self.config.names, self.request.uri(), proxy.as_deref())?;
         held::set_list(easy, ListOption::ProxyHeaders, |list| self.write_proxy_headers(list, proxy.as_deref()))?;
         held::set_list(easy, ListOption::Headers, |list| self.write_headers(list, target))
     }

@@ -5,9 +5,11 @@ use std::hash::BuildHasher as _;
 use std::sync::{Arc, OnceLock};
 
 use http::Uri;
+use http::uri::Scheme;
+use libc::c_long;
 
 use super::Easy;
-use crate::config::{Bracketed, Names, Proxy, ProxyServer, RequestConfig, Resolved, is_host};
+use crate::config::{Bracketed, DNS_CACHE, DnsCache, Names, Proxy, ProxyServer, RequestConfig, Resolved, is_host};
 use crate::error::{Error, ErrorKind};
 use crate::ffi::held::{self, ListOption};
 use crate::ffi::options::{self, LongOption, TextOption};
@@ -34,8 +36,8 @@ pub(super) fn set(easy: &mut Easy, config: &RequestConfig, proxy: Option<&ProxyS
 }
 
 fn set_proxy(easy: &mut Easy, proxy: Option<&ProxyServer>) -> Result<(), curl::Error> {
-    const BASIC: libc::c_long = 1;
-    const DIGEST: libc::c_long = 2;
+    const BASIC: c_long = 1;
+    const DIGEST: c_long = 2;
     // Empty rather than unset: libcurl does not look at the environment by itself then.
     let url = proxy.map_or_else(String::new, ToString::to_string);
     options::set_text(easy, TextOption::Proxy, Some(&url))?;
@@ -76,22 +78,61 @@ fn set_connect_to(easy: &mut Easy, names: &Names, proxy: Option<&ProxyServer>) -
     })
 }
 
-/// Hands the addresses out for the next request. libcurl forgets them after the time that it remembers names for, so
-/// that maps that are used no more take no room for ever.
-pub(super) fn set_addresses(easy: &mut Easy, names: &Names, proxy: Option<&ProxyServer>) -> Result<(), curl::Error> {
-    let Some(map) = names.resolve.as_ref().filter(|map| !map.0.is_empty() && resolves_here(proxy)) else {
-        return Ok(());
+/// Hands the addresses for the next request out, if it has any. libcurl forgets them after the time that it remembers
+/// names for, so that maps that are used no more take no room for ever; a request that uses them does not mind their age.
+pub(super) fn set_addresses(
+    easy: &mut Easy,
+    names: &Names,
+    uri: &Uri,
+    proxy: Option<&ProxyServer>,
+) -> Result<(), curl::Error> {
+    let Some(map) = names.resolve.as_ref().filter(|map| !map.0.is_empty()) else { return Ok(()) };
+    let (host, port) = target(uri);
+    let detour = names.connect_to.iter().flat_map(|to| to.0.iter()).find(|to| to.host == host && to.port == port);
+    let (host, port) = detour.map_or((&*host, port), |to| (&*to.to_host, to.to_port));
+    let entry = map.0.iter().find(|entry| entry.host == host && entry.port == port);
+    let Some(entry) = entry.filter(|_| resolves_here(proxy)) else {
+        return options::set_long(easy, LongOption::DnsCacheTimeout, cache_time(names));
     };
-    held::set_list(easy, ListOption::Resolve, |list| {
-        for entry in map.0.iter() {
-            let mut line = format!("+{}:{}:", stand_in(entry), entry.port);
-            for (index, address) in entry.addresses.iter().enumerate() {
-                let comma = if index > 0 { "," } else { "" };
-                let _ = write!(line, "{comma}{}", Bracketed(&address.to_string()));
-            }
-            list.push(&[line.as_bytes()]);
+    options::set_long(easy, LongOption::DnsCacheTimeout, FOREVER)?;
+    let mut line = format!("+{}:{port}:", stand_in(entry));
+    for (index, address) in entry.addresses.iter().enumerate() {
+        let comma = if index > 0 { "," } else { "" };
+        let _ = write!(line, "{comma}{}", Bracketed(&address.to_string()));
+    }
+    held::set_list(easy, ListOption::Resolve, |list| list.push(&[line.as_bytes()]))
+}
+
+const FOREVER: c_long = -1;
+
+/// For how many seconds libcurl remembers names.
+pub(super) fn cache_time(names: &Names) -> c_long {
+    match names.cache.unwrap_or(DnsCache::For(DNS_CACHE)) {
+        DnsCache::For(time) => c_long::try_from(time.as_secs()).unwrap_or(c_long::MAX).min(i32::MAX.into()),
+        DnsCache::Never => 0,
+        DnsCache::Forever => FOREVER,
+    }
+}
+
+/// Host and port of a URL, in the form of the maps.
+fn target(uri: &Uri) -> (String, u16) {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
+    (host, uri.port_u16().unwrap_or(if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 }))
+}
+
+const STAND_IN_END: &str = ".invalid";
+const STAND_IN_DIGITS: usize = 32;
+
+/// What libcurl says, without the names that stand for addresses.
+pub(super) fn readable(said: &str) -> String {
+    let Some(end) = said.find(STAND_IN_END) else { return said.to_owned() };
+    let name = end.checked_sub(STAND_IN_DIGITS).and_then(|start| Some((start, said.get(start..end)?)));
+    match name.filter(|(_, name)| name.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+        Some((start, _)) => {
+            format!("{}its mapped addresses{}", &said[..start], &said[end + STAND_IN_END.len()..])
         }
-    })
+        None => said.to_owned(),
+    }
 }
 
 /// The name under which libcurl keeps the addresses. It cannot be guessed, so nobody can ask for it by a URL.
@@ -99,7 +140,7 @@ fn stand_in(entry: &Resolved) -> String {
     static KEYS: OnceLock<[std::hash::RandomState; 2]> = OnceLock::new();
     let keys = KEYS.get_or_init(Default::default);
     // RFC 6761 6.4: no such name exists.
-    format!("{:016x}{:016x}.invalid", keys[0].hash_one(entry), keys[1].hash_one(entry))
+    format!("{:016x}{:016x}{STAND_IN_END}", keys[0].hash_one(entry), keys[1].hash_one(entry))
 }
 
 /// Hosts that would change the meaning of libcurl's lists are refused.
@@ -111,5 +152,22 @@ pub(super) fn check(names: &Names) -> Result<(), Error> {
         Some(host) => Err(Error::new(ErrorKind::InvalidConfiguration)
             .with_detail(format!("`{}` in a map of hosts is not a host", host.escape_debug()))),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stand_ins_are_not_shown() {
+        let entry = Resolved { host: "a.test".into(), port: 1, addresses: vec![] };
+        let said = format!("Could not resolve host: {}", stand_in(&entry));
+        assert_eq!(readable(&said), "Could not resolve host: its mapped addresses");
+        for other in ["Could not resolve host: name.invalid", "x", "\u{e9}.invalid"] {
+            assert_eq!(readable(other), other);
+        }
+        assert_ne!(stand_in(&entry), stand_in(&Resolved { port: 2, ..entry.clone() }));
+        assert_eq!(stand_in(&entry), stand_in(&entry.clone()));
     }
 }

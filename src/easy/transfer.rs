@@ -168,6 +168,11 @@ impl Transfer {
         }
     }
 
+    /// Whether names are asked for by transfers of libcurl's own, which may wait for one another's connection.
+    pub(crate) fn asks_over_https(&self) -> bool {
+        self.applied.as_ref().is_some_and(|config| config.names.over_https.as_ref().is_some_and(Option::is_some))
+    }
+
     pub(crate) fn control(&self) -> Option<&Control> {
         self.active.as_ref().map(|active| &active.control)
     }

@@ -48,7 +48,8 @@ fn create() -> io::Result<File> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "files in memory need Linux"))
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
 

@@ -325,6 +325,12 @@ pub(crate) fn connection_id<H>(easy: &Easy2Handle<H>) -> i64 {
     if code == curl_sys::CURLE_OK { id } else { 0 }
 }
 
+/// Whether a transfer in a multi handle has got no addresses yet (`CURLINFO_NAMELOOKUP_TIME_T`).
+pub(crate) fn waits_for_name<H>(easy: &Easy2Handle<H>) -> bool {
+    let live = Live { raw: easy.raw(), handle: PhantomData };
+    live.number(Info::NameLookupTime) == 0
+}
+
 /// Pauses and resumes the two directions of a transfer (`curl_easy_pause`). Not for use inside a callback.
 pub(crate) fn pause<H>(easy: &Easy2Handle<H>, receiving: bool, sending: bool) -> Result<(), curl::Error> {
     const RECEIVE: c_int = 1;

@@ -104,3 +104,12 @@ fn responses_without_a_body_stay_as_they_are() {
     let server = Server::start(|_, responder| responder.send(200, &[("Content-Encoding", "gzip")], b""));
     assert_eq!(get(&client, server.url("/")).unwrap(), b"");
 }
+
+#[test]
+fn a_decompressed_body_is_copied_whole() {
+    let server = Server::faults();
+    let client = HttpClient::new().unwrap();
+    let mut copied = Vec::new();
+    let count = client.get(server.url("/gzip")).unwrap().copy_to(&mut copied).unwrap();
+    assert_eq!((count, copied), (faults::encoded::plain().len() as u64, faults::encoded::plain()));
+}

@@ -6,9 +6,12 @@ mod support;
 
 mod agents;
 mod alone;
+mod auth;
 mod basics;
 mod bodies;
 mod cancel;
+#[cfg(feature = "record")]
+mod cassettes;
 #[cfg(feature = "cli")]
 mod command;
 mod connections;
@@ -21,9 +24,13 @@ mod errors;
 mod events;
 mod executors;
 mod handler;
+#[cfg(feature = "record")]
+mod har;
 mod interceptors;
 mod isahc;
 mod limits;
+mod names;
+mod proxies;
 mod redirects;
 mod retries;
 #[cfg(feature = "script")]
@@ -34,4 +41,6 @@ mod tls;
 mod uploads;
 #[cfg(feature = "tracing")]
 mod tracing;
+#[cfg(feature = "tower")]
+mod tower;
 mod wire;

@@ -1,7 +1,7 @@
 //! The loopback servers of the integration tests and benches. No test is in here, no client, and nothing listens
 //! on an address other than 127.0.0.1.
 //!
-//! Four servers, from the most to the least scripted:
+//! Servers, from the most to the least scripted:
 //!
 //! - [`Server`]: HTTP/1.1, one thread per connection. A closure answers; every request is recorded.
 //!   [`Server::faults`] is one with ready routes, good and bad: the table is at the head of `faults/mod.rs`.
@@ -9,6 +9,7 @@
 //! - [`Canned`]: one thread for all connections and pre-rendered answers, for benches and tests of scale.
 //!   `canned/` depends on no other file of this folder, so the benches may include it alone.
 //! - [`Nginx`]: a real nginx for TLS and HTTP/2, with certificates of our own authority, good and bad.
+//! - [`Tinyproxy`], [`Squid`], [`Danted`]: real proxies. [`Socks`]: one of our own that tells what it was asked.
 //!
 //! Ports are chosen by the system. Each server stops when it is dropped, closes its connections and joins its
 //! threads, so keep it in a variable and not in a `static`. Tests await events (`wait_for_requests`, `wait_open`,
@@ -26,16 +27,21 @@ pub mod canned;
 mod certs;
 pub mod faults;
 mod nginx;
+mod program;
+mod proxies;
 mod raw;
 mod request;
 mod responder;
 mod server;
+mod socks;
 mod watched;
 
 pub use canned::{Canned, pattern};
 pub use certs::BadCert;
 pub use nginx::Nginx;
+pub use proxies::{Danted, Squid, Tinyproxy};
 pub use raw::{Conn, RawServer, Stop};
 pub use request::{BodyState, Request, base64, parse_query, percent_decode};
 pub use responder::Responder;
 pub use server::{BodyMode, ClientClose, Server};
+pub use socks::{Asked, Socks};

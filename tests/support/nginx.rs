@@ -13,6 +13,8 @@
 //! | `/status/CODE` | 200, 204, 400, 401, 403, 404, 429, 500, 502, 503 |
 //! | `/redirect/self`, `/redirect/tls`, `/redirect/plain` | 302 to `/small.txt` here, on the TLS port, on the plain port |
 //! | `/port`, `/hsts`, `/alt-svc`, `/alt-dead` | the port; with Strict-Transport-Security; with Alt-Svc to the HTTP/1.1 TLS port, to port 1 |
+//! | `/who` | the subject of the client's certificate, the name of the server that the client sent (SNI), the TLS version |
+//! | `/forward/PORT` | what the server on that port of 127.0.0.1 answers |
 //! | `/proto` | `PROTOCOL CONNECTION REQUEST`: the version, the number of the connection, that of the request on it |
 
 use std::fs::{self, File};
@@ -27,6 +29,7 @@ use tempfile::TempDir;
 
 use super::canned::pattern;
 use super::certs::{Authority, BadCert, Leaf};
+use super::program::find_program;
 
 const START_LIMIT: Duration = Duration::from_secs(10);
 /// Another process may take a port between our asking for it and nginx's binding it.
@@ -38,6 +41,8 @@ pub struct Nginx {
     plain: u16,
     tls: u16,
     tls_http1: u16,
+    /// Asks for a client certificate; knows TLS 1.2 only; knows TLS 1.3 only.
+    special: [u16; 3],
     /// In the order of [`BadCert::ALL`].
     bad: Vec<u16>,
     // After the child, which is ended in `drop` and writes into it until then.
@@ -51,18 +56,20 @@ impl Nginx {
     ///
     /// What to do about it, in words: nginx is not installed, or what its error log says.
     pub fn start() -> Result<Self, String> {
-        let binary = find_binary().ok_or("nginx is not installed: `apt-get install nginx-light`, or put it on PATH")?;
+        let binary =
+            find_program("nginx").ok_or("nginx is not installed: `apt-get install nginx-light`, or put it on PATH")?;
         let dir = tempfile::Builder::new().prefix("marmot-nginx-").tempdir().map_err(text)?;
         prepare(dir.path()).map_err(text)?;
         let mut complaint = String::new();
         for _ in 0..ATTEMPTS {
-            let ports = free_ports(3 + BadCert::ALL.len()).map_err(text)?;
-            let (plain, tls, tls_http1, bad) = (ports[0], ports[1], ports[2], ports[3..].to_vec());
-            let config = config(dir.path(), plain, tls, tls_http1, &bad);
+            let ports = free_ports(6 + BadCert::ALL.len()).map_err(text)?;
+            let (plain, tls, tls_http1, bad) = (ports[0], ports[1], ports[2], ports[6..].to_vec());
+            let special = [ports[3], ports[4], ports[5]];
+            let config = config(dir.path(), plain, tls, tls_http1, special, &bad);
             fs::write(dir.path().join("nginx.conf"), config).map_err(text)?;
             let mut child = spawn(&binary, dir.path()).map_err(|error| format!("{}: {error}", binary.display()))?;
             match wait_until_ready(&mut child, dir.path(), &ports) {
-                Ok(()) => return Ok(Self { child, plain, tls, tls_http1, bad, dir }),
+                Ok(()) => return Ok(Self { child, plain, tls, tls_http1, special, bad, dir }),
                 Err(error) => complaint = format!("{error}\n{}", read_logs(dir.path())),
             }
             let _ = child.kill();
@@ -89,6 +96,33 @@ impl Nginx {
     /// `https://127.0.0.1:PORT/…`: the certificate names the address too.
     pub fn tls_ip_url(&self, path: &str) -> String {
         format!("https://127.0.0.1:{}{path}", self.tls)
+    }
+
+    /// As [`tls_url`](Self::tls_url), of a port that asks for a client certificate of our authority and answers 400
+    /// without one.
+    pub fn client_certificate_url(&self, path: &str) -> String {
+        format!("https://localhost:{}{path}", self.special[0])
+    }
+
+    /// As [`tls_url`](Self::tls_url), of a port that knows TLS 1.2 only.
+    pub fn tls12_url(&self, path: &str) -> String {
+        format!("https://localhost:{}{path}", self.special[1])
+    }
+
+    /// As [`tls_url`](Self::tls_url), of a port that knows TLS 1.3 only.
+    pub fn tls13_url(&self, path: &str) -> String {
+        format!("https://localhost:{}{path}", self.special[2])
+    }
+
+    /// The certificate and key of the client `Marmot anna`, or of one that the authority does not know.
+    pub fn client_files(&self, known: bool) -> [PathBuf; 2] {
+        let name = if known { "client" } else { "stranger" };
+        [self.dir.path().join(format!("{name}.pem")), self.dir.path().join(format!("{name}.key"))]
+    }
+
+    /// The certificate of the server at [`tls_url`](Self::tls_url).
+    pub fn certificate_path(&self) -> PathBuf {
+        self.dir.path().join("good.pem")
     }
 
     /// `https://localhost:PORT/…` with a certificate that has that fault.
@@ -137,16 +171,8 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-fn find_binary() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/bin"].map(PathBuf::from))
-        .map(|dir| dir.join("nginx"))
-        .find(|candidate| candidate.is_file())
-}
-
 /// Different ports, all free a moment ago.
-fn free_ports(n: usize) -> io::Result<Vec<u16>> {
+pub(super) fn free_ports(n: usize) -> io::Result<Vec<u16>> {
     let held = (0..n).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<io::Result<Vec<_>>>()?;
     held.iter().map(|listener| listener.local_addr().map(|addr| addr.port())).collect()
 }
@@ -163,6 +189,9 @@ fn prepare(dir: &Path) -> io::Result<()> {
     for fault in BadCert::ALL {
         write_leaf(&format!("{fault:?}"), authority.leaf(Some(fault)).map_err(io::Error::other)?)?;
     }
+    write_leaf("client", authority.client("Marmot anna").map_err(io::Error::other)?)?;
+    let stranger = Authority::new().and_then(|other| other.client("Marmot bert")).map_err(io::Error::other)?;
+    write_leaf("stranger", stranger)?;
     let files = dir.join("files");
     fs::create_dir(&files)?;
     fs::write(files.join("small.txt"), "a small file.\n")?;
@@ -209,7 +238,7 @@ fn read_logs(dir: &Path) -> String {
     if log.is_empty() { stderr } else { log }
 }
 
-fn config(dir: &Path, plain: u16, tls: u16, tls_http1: u16, bad: &[u16]) -> String {
+fn config(dir: &Path, plain: u16, tls: u16, tls_http1: u16, special: [u16; 3], bad: &[u16]) -> String {
     let dir = dir.display();
     let statuses: String = [200, 204, 400, 401, 403, 404, 429, 500, 502, 503]
         .map(|code| format!("location = /status/{code} {{ return {code} \"status {code}\\n\"; }}\n"))
@@ -228,9 +257,24 @@ fn config(dir: &Path, plain: u16, tls: u16, tls_http1: u16, bad: &[u16]) -> Stri
         location = /alt-dead {{ add_header Alt-Svc "http%2F1.1=\":1\"; ma=60"; return 200 "$server_port"; }}
         location = /hsts {{ add_header Strict-Transport-Security "max-age=60"; return 200 "$server_port"; }}
         location = /port {{ return 200 "$server_port"; }}
+        location = /who {{ return 200 "$ssl_client_s_dn|$ssl_server_name|$ssl_protocol"; }}
+        location ~ ^/forward/(?<port>\d+)$ {{ proxy_pass http://127.0.0.1:$port; }}
         location = /proto {{ return 200 "$server_protocol $connection $connection_requests\n"; }}
         {statuses}"#
     );
+    let [asks, tls12, tls13] = special;
+    let only = |port: u16, setting: &str| {
+        format!(
+            "server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {dir}/good.pem; \
+             ssl_certificate_key {dir}/good.key; {setting}; {locations} }}\n"
+        )
+    };
+    let special = [
+        only(asks, &format!("ssl_verify_client on; ssl_client_certificate {dir}/ca.pem")),
+        only(tls12, "ssl_protocols TLSv1.2"),
+        only(tls13, "ssl_protocols TLSv1.3"),
+    ]
+    .concat();
     let server = |port: u16, name: &str, http2: &str| {
         format!(
             "server {{ listen 127.0.0.1:{port} ssl {http2}; ssl_certificate {dir}/{name}.pem; \
@@ -262,7 +306,7 @@ http {{
     uwsgi_temp_path {dir}/uwsgi;
     scgi_temp_path {dir}/scgi;
     server {{ listen 127.0.0.1:{plain}; {locations} }}
-    {good}{http1}{bad_servers}
+    {good}{http1}{special}{bad_servers}
 }}
 "#,
         good = server(tls, "good", "http2"),
