@@ -141,3 +141,36 @@ fn no_library_file_unwraps() {
         }
     }
 }
+
+/// The cells of the tables of a Markdown text, row by row, without the heads. `\|` stands for a bar inside of a cell.
+fn rows(text: &str) -> Vec<Vec<String>> {
+    let lines: Vec<_> = text.lines().collect();
+    let is_rule = |line: &str| line.starts_with("|---");
+    let row = |line: &str| {
+        let line = line.replace("\\|", "\u{0}");
+        let cells = line.trim().trim_matches('|').split('|');
+        cells.map(|cell| cell.trim().replace('\u{0}', "|")).collect()
+    };
+    let body = (0..lines.len()).filter(|&at| lines[at].starts_with('|') && !is_rule(lines[at]));
+    body.filter(|&at| !lines.get(at + 1).is_some_and(|next| is_rule(next))).map(|at| row(lines[at])).collect()
+}
+
+/// What stands between backquotes.
+fn quoted(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn what_the_tables_of_migration_promise_is_compiled() {
+    for page in ["from_isahc", "from_reqwest"] {
+        let text = fs::read_to_string(root().join(format!("src/guide/{page}.md"))).unwrap();
+        let code: String = text.split("```").skip(1).step_by(2).collect();
+        let rows = rows(&text);
+        assert!(rows.len() > 20, "{page}: {} rows", rows.len());
+        for row in rows {
+            for ours in quoted(&row[1]).into_iter().filter(|ours| *ours != "Stream") {
+                assert!(code.contains(ours), "{page}: `{ours}` is in no example of the page");
+            }
+        }
+    }
+}
