@@ -30,6 +30,8 @@ pub(crate) struct Limits {
     pub(crate) connections: Option<usize>,
     pub(crate) connections_per_host: Option<usize>,
     pub(crate) connection_cache: Option<usize>,
+    /// Requests at once on one connection.
+    pub(crate) streams: Option<u32>,
 }
 
 /// The agents of one client.

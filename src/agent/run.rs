@@ -144,6 +144,9 @@ impl Agent {
             multi.set_max_host_connections(per_host)?;
         }
         multi.set_max_connects(limits.connection_cache.unwrap_or(CONNECTION_CACHE))?;
+        if let Some(streams) = limits.streams {
+            options::set_max_streams(&multi, streams);
+        }
         multi.pipelining(false, true)?;
         options::set_quick_exit(&multi);
         let curl_timer = CurlTimer::default();

@@ -111,6 +111,14 @@ impl HttpClientBuilder {
         self
     }
 
+    /// The most requests at once on one HTTP/2 connection; a server may allow fewer. Default: 100.
+    ///
+    /// (`CURLMOPT_MAX_CONCURRENT_STREAMS`)
+    pub fn max_concurrent_streams(mut self, most: u32) -> Self {
+        self.client.max_concurrent_streams = Some(most.max(1));
+        self
+    }
+
     /// The only hosts that requests of this client, redirects included, may go to; any other fails with
     /// [`ErrorKind::EgressDenied`] and is not asked. Default: all. Short for an [`EgressPolicy`] with this list alone.
     ///

@@ -15,9 +15,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::{Either, select};
 use http::{Extensions, Request, Response};
 
 use super::hop::Hop;
+use super::timer::sleep;
 use super::{Inner, hop};
 use crate::body::AsyncBody;
 use crate::config::RequestConfig;
@@ -159,6 +161,18 @@ impl<'a> Settings<'a> {
     }
 }
 
+/// A transfer ends at the deadline by itself; a step that waits for something else is ended here, a little later.
+async fn in_time(answer: InterceptorFuture<'_>, deadline: Instant) -> Result<Response<AsyncBody>, Error> {
+    const GRACE: Duration = Duration::from_millis(100);
+    let time = deadline.saturating_duration_since(Instant::now()).saturating_add(GRACE);
+    match select(answer, sleep(time)).await {
+        Either::Left((result, _)) => result,
+        Either::Right(_) => {
+            Err(Error::timeout(TimeoutPhase::Response).with_detail("a step of the client took too long"))
+        }
+    }
+}
+
 /// Takes a request through all steps of its client.
 pub(super) fn run(client: Arc<Inner>, request: Request<AsyncBody>) -> InterceptorFuture<'static> {
     let settings = Settings::new(request.extensions().get(), &client.config.request);
@@ -167,6 +181,10 @@ pub(super) fn run(client: Arc<Inner>, request: Request<AsyncBody>) -> Intercepto
     let call = Call { client, deadline };
     Box::pin(async move {
         let steps = call.client.steps.clone();
-        Next { steps: &steps, call: &call }.run(request).await
+        let answer = Next { steps: &steps, call: &call }.run(request);
+        match call.deadline {
+            Some(deadline) => in_time(answer, deadline).await,
+            None => answer.await,
+        }
     })
 }

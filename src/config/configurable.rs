@@ -94,6 +94,15 @@ pub trait Configurable: Sealed + Sized {
         self.with_config(|config| config.connection_max_life = Some(limit.into()))
     }
 
+    /// Whether a request that may share a connection (HTTP/2) waits for one that is being made, rather than make another.
+    /// Default: yes, where HTTP/2 can come of it.
+    ///
+    /// (`CURLOPT_PIPEWAIT`)
+    #[must_use]
+    fn pipewait(self, wait: bool) -> Self {
+        self.with_config(|config| config.pipewait = Some(wait))
+    }
+
     /// The most bytes that the body of a response may have, as it comes; more is
     /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge). A declared length beyond it fails at once. See also
     /// [`max_decompressed_size`](Self::max_decompressed_size). Default: unlimited.

@@ -102,6 +102,7 @@ settings! {
         stall_timeout: Option<Duration>,
         connection_idle_timeout: Option<Duration>,
         connection_max_life: Option<Duration>,
+        pipewait: bool,
         low_speed: Option<LowSpeed>,
         version: VersionNegotiation,
         redirect_policy: RedirectPolicy,
@@ -161,6 +162,7 @@ pub struct ClientConfig {
     pub(crate) max_connections: Option<usize>,
     pub(crate) max_connections_per_host: Option<usize>,
     pub(crate) connection_cache_size: Option<usize>,
+    pub(crate) max_concurrent_streams: Option<u32>,
 }
 
 #[cfg(test)]

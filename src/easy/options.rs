@@ -21,6 +21,7 @@ pub(super) fn configure(easy: &mut Easy, config: &RequestConfig) -> Result<(), E
         low_speed,
         connection_idle_timeout,
         connection_max_life,
+        pipewait: _,
         max_download_speed,
         max_upload_speed,
         expect_continue,

@@ -147,7 +147,7 @@ impl Prepare {
         // Wait for a connection that is being made, to share it, rather than open one for each request to an HTTP/2
         // server. Only where HTTP/2 can come of it: for a connection in clear text libcurl would wait until the response
         // ahead is complete.
-        easy.pipewait(!is_plain(self.request.uri(), &self.config))?;
+        easy.pipewait(self.config.pipewait.unwrap_or(true) && !is_plain(self.request.uri(), &self.config))?;
         let limit = self.time_left.or(self.config.timeout.flatten());
         easy.timeout(limit.map_or(Duration::ZERO, at_least_a_millisecond))?;
 

@@ -340,6 +340,14 @@ pub(crate) fn pause<H>(easy: &Easy2Handle<H>, receiving: bool, sending: bool) ->
     check(unsafe { curl_sys::curl_easy_pause(easy.raw(), bits) })
 }
 
+/// Limits the streams of each HTTP/2 connection (`CURLMOPT_MAX_CONCURRENT_STREAMS`, since libcurl 7.67).
+pub(crate) fn set_max_streams(multi: &Multi, most: u32) {
+    const MAX_CONCURRENT_STREAMS: curl_sys::CURLMoption = 16;
+    let most = c_long::from(i32::try_from(most).unwrap_or(i32::MAX));
+    // SAFETY: the option takes a long; an unknown option is an error code, and the limit is then libcurl's own.
+    let _ = unsafe { curl_sys::curl_multi_setopt(multi.raw(), MAX_CONCURRENT_STREAMS, most) };
+}
+
 /// Lets `curl_multi_cleanup` return without waiting for a name that is still being resolved (`CURLMOPT_QUICK_EXIT`).
 ///
 /// A libcurl that does not know the option keeps its old behaviour.

@@ -197,3 +197,15 @@ fn retries_go_around_redirects_and_inside_of_outer_steps() {
     let targets: Vec<_> = server.requests().into_iter().map(|request| request.target).collect();
     assert_eq!(targets, ["/start", "/end", "/start", "/end"]);
 }
+
+#[test]
+fn a_step_that_never_answers_is_ended_by_the_total_time() {
+    let client = HttpClient::builder()
+        .interceptor(interceptor::from_fn(|_: Request<AsyncBody>, _: Next<'_>| Box::pin(std::future::pending())))
+        .build()
+        .unwrap();
+    let request = Request::get("http://never.test/").timeout(std::time::Duration::from_millis(50)).body(()).unwrap();
+    let start = std::time::Instant::now();
+    assert_eq!(client.send(request).unwrap_err().kind(), ErrorKind::Timeout);
+    assert!(start.elapsed() < std::time::Duration::from_secs(5));
+}

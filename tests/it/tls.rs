@@ -486,3 +486,20 @@ fn no_secrets_are_logged_unless_asked_for() {
     assert_eq!(client.send(request).unwrap().status(), 200);
     assert!(written());
 }
+
+#[test]
+fn streams_of_a_connection_are_limited_and_waiting_for_one_can_be_turned_off() {
+    let nginx = nginx();
+    let connections = |builder: marmot::HttpClientBuilder| {
+        let client = builder.ca_certificates(CaCertificates::file(nginx.ca_pem_path())).build().unwrap();
+        let all = (0..8).map(|_| client.get_async(nginx.tls_url("/slow/1m.bin")));
+        let all = block_on(try_join_all(all)).unwrap();
+        assert!(all.iter().all(|response| response.version() == Version::HTTP_2));
+        client.stats().open
+    };
+    assert_eq!(connections(HttpClient::builder()), 1);
+    let limited = connections(HttpClient::builder().max_concurrent_streams(2));
+    assert!(limited >= 4, "{limited} connections for 8 requests, 2 at once each");
+    let eager = connections(HttpClient::builder().pipewait(false));
+    assert!(eager > 1, "{eager}");
+}
