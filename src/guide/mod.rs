@@ -14,13 +14,13 @@
 //! | listen to a server that talks | [`events`] |
 //! | send what strangers ask for | [`egress`] |
 //! | put something around every request | [`interceptors`] |
-//! | see what happens, in production and in tests | [`observability`], [`robustness`] |
+//! | see what happens, in production and in tests | [`observability`], [`record_and_replay`], [`robustness`] |
 //! | write the state machine yourself | [`handlers`] |
 //!
 //! The examples talk to a server of their own on loopback. What does not show in them is that server.
 
 #[allow(unused_imports, reason = "the names that the pages link to")]
-use super::{config::*, cookies::*, error::*, handler::*, interceptor::*, multipart::*, *};
+use super::{config::*, cookies::*, error::*, handler::*, interceptor::{Interceptor, from_fn}, *};
 
 /// A page is a Markdown file of its name.
 macro_rules! pages {
@@ -32,6 +32,6 @@ macro_rules! pages {
 
 pages! {
     authentication blocking_and_async bodies connections cookies downloads egress errors events from_isahc from_reqwest
-    handlers interceptors names_and_sockets observability proxies redirects retries robustness timeouts
+    handlers interceptors names_and_sockets observability proxies record_and_replay redirects retries robustness timeouts
     tls
 }
