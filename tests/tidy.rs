@@ -174,3 +174,30 @@ fn what_the_tables_of_migration_promise_is_compiled() {
         }
     }
 }
+
+#[test]
+fn what_the_readme_promises_has_a_test() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let section = readme.split("## Beside others").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    let rows = rows(section);
+    assert!(rows.len() >= 50, "{} rows", rows.len());
+    let tests: Vec<_> = files("tests/it").into_iter().chain(files("src")).collect();
+    for row in rows {
+        assert_eq!(row.len(), 7, "{row:?}");
+        let names = quoted(&row[2]);
+        assert_eq!(row[1].starts_with("yes"), !names.is_empty(), "{}: a yes has a test, and nothing else has", row[0]);
+        for name in names {
+            let (module, function) = name.rsplit_once("::").unwrap();
+            let place = module.replace("::", "/");
+            let is_here = |path: &Path| {
+                [format!("tests/it/{place}.rs"), format!("src/{place}.rs")].iter().any(|file| path == Path::new(file))
+            };
+            let declared = format!("fn {function}(");
+            let found = tests.iter().any(|(path, text)| {
+                is_here(path)
+                    && text.split("#[test]").skip(1).any(|test| test.split('{').next().unwrap().contains(&declared))
+            });
+            assert!(found, "{}: there is no test `{name}`", row[0]);
+        }
+    }
+}

@@ -20,7 +20,14 @@
 //! The examples talk to a server of their own on loopback. What does not show in them is that server.
 
 #[allow(unused_imports, reason = "the names that the pages link to")]
-use super::{config::*, cookies::*, error::*, handler::*, interceptor::{Interceptor, from_fn}, *};
+use super::{
+    config::*,
+    cookies::*,
+    error::*,
+    handler::*,
+    interceptor::{Interceptor, from_fn},
+    *,
+};
 
 /// A page is a Markdown file of its name.
 macro_rules! pages {
