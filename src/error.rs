@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use http::{StatusCode, Uri};
+use http::{Response, StatusCode, Uri};
 
 /// What went wrong, as a class that a program can decide on.
 ///
@@ -23,6 +23,8 @@ pub enum ErrorKind {
     Cancelled,
     /// The client was shut down with [`HttpClient::shutdown`](crate::HttpClient::shutdown).
     ClientShutDown,
+    /// The WebSocket was closed, by this side or the other, and takes no more messages.
+    Closed,
     /// The TCP connection (or the socket) could not be made.
     ConnectionFailed,
     /// An [`EgressPolicy`](crate::config::EgressPolicy) refuses the target; the detail names the rule.
@@ -67,6 +69,8 @@ pub enum ErrorKind {
     /// The server answered with a status that the caller cannot go on with; [`Error::status`] tells which. Only what
     /// needs a certain answer fails with it, such as an event stream: a plain request takes any status.
     UnexpectedStatus,
+    /// The server did not switch to a WebSocket; [`Error::response`] is what it answered instead.
+    UpgradeRefused,
 }
 
 impl ErrorKind {
@@ -78,6 +82,7 @@ impl ErrorKind {
             Self::BadServerCertificate => "the server certificate was not accepted",
             Self::Cancelled => "the request was cancelled",
             Self::ClientShutDown => "the client was shut down",
+            Self::Closed => "the WebSocket is closed",
             Self::ConnectionFailed => "connection failed",
             Self::EgressDenied => "the egress policy refuses it",
             Self::HandlerPanicked => "the request handler panicked",
@@ -99,6 +104,7 @@ impl ErrorKind {
             Self::Timeout => "timed out",
             Self::Tls => "the TLS connection failed",
             Self::UnexpectedStatus => "the server answered with an unexpected status",
+            Self::UpgradeRefused => "the server refused the WebSocket",
         }
     }
 
@@ -110,6 +116,7 @@ impl ErrorKind {
             Self::BadServerCertificate => "bad_server_certificate",
             Self::Cancelled => "cancelled",
             Self::ClientShutDown => "client_shut_down",
+            Self::Closed => "closed",
             Self::ConnectionFailed => "connection_failed",
             Self::EgressDenied => "egress_denied",
             Self::HandlerPanicked => "handler_panicked",
@@ -131,6 +138,7 @@ impl ErrorKind {
             Self::Timeout => "timeout",
             Self::Tls => "tls",
             Self::UnexpectedStatus => "unexpected_status",
+            Self::UpgradeRefused => "upgrade_refused",
         }
     }
 }
@@ -165,6 +173,8 @@ impl ErrorKind {
         Self::EgressDenied,
         Self::ProxyRefused,
         Self::UnexpectedStatus,
+        Self::Closed,
+        Self::UpgradeRefused,
     ];
 
     /// The kind of this [`name`](Self::name).
@@ -201,6 +211,10 @@ pub enum TimeoutPhase {
     Handler,
     /// Waiting for the caller's own deadline, such as a script's time limit.
     Deadline,
+    /// Waiting for the answer to a WebSocket's ping.
+    Pong,
+    /// Waiting for the other side to close the WebSocket too.
+    Close,
 }
 
 impl TimeoutPhase {
@@ -216,13 +230,17 @@ impl TimeoutPhase {
             Self::LowSpeed => "below the low speed limit",
             Self::Handler => "while the handler waited",
             Self::Deadline => "at the caller's deadline",
+            Self::Pong => "while waiting for a pong",
+            Self::Close => "while closing the WebSocket",
         }
     }
 }
 
 #[cfg(feature = "record")]
 impl TimeoutPhase {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
+        Self::Pong,
+        Self::Close,
         Self::Stall,
         Self::NameResolution,
         Self::Connect,
@@ -257,12 +275,22 @@ struct Inner {
     status: Option<StatusCode>,
     detail: Option<Box<str>>,
     url: Option<Box<str>>,
+    response: Option<Box<Response<()>>>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind) -> Self {
-        Self(Arc::new(Inner { kind, phase: None, attempts: None, status: None, detail: None, url: None, source: None }))
+        Self(Arc::new(Inner {
+            kind,
+            phase: None,
+            attempts: None,
+            status: None,
+            detail: None,
+            url: None,
+            response: None,
+            source: None,
+        }))
     }
 
     pub(crate) fn invalid_request(detail: impl Into<String>) -> Self {
@@ -304,6 +332,11 @@ impl Error {
         self
     }
 
+    pub(crate) fn with_response(mut self, response: Response<()>) -> Self {
+        self.inner().response = Some(Box::new(response));
+        self
+    }
+
     fn inner(&mut self) -> &mut Inner {
         Arc::make_mut(&mut self.0)
     }
@@ -337,6 +370,11 @@ impl Error {
     /// The URL of the request, without user and password.
     pub fn url(&self) -> Option<&str> {
         self.0.url.as_deref()
+    }
+
+    /// The head of the response that is the reason; `None` unless the kind is [`ErrorKind::UpgradeRefused`].
+    pub fn response(&self) -> Option<&Response<()>> {
+        self.0.response.as_deref()
     }
 
     /// Whether a time limit was reached.

@@ -106,6 +106,11 @@ pub mod multipart {
     pub use crate::body::multipart::{Form, Part};
 }
 
+/// WebSockets (RFC 6455), opened by [`HttpClient::websocket`](crate::HttpClient::websocket) and its blocking twin.
+pub mod websocket {
+    pub use crate::client::websocket::{BlockingWebSocket, CloseFrame, Connecting, Message, Options, WebSocket};
+}
+
 /// What a program that sends requests usually needs.
 pub mod prelude {
     pub use crate::client::{

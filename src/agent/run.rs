@@ -254,7 +254,11 @@ impl Agent {
         if plain && !self.limited && running >= BURST && sockets::open() <= running {
             let _ = easy.fresh_connect(true);
         }
-        if !plain || easy.get_ref().transfer.asks_over_https() {
+        let asks = easy.get_ref().transfer.asks_over_https();
+        if asks {
+            self.selector.expect_silence();
+        }
+        if !plain || asks {
             self.waiting.add(slot, Instant::now());
         }
         // Where this fails the handle is lost, and with it the handler: its drop tells the caller.

@@ -34,6 +34,8 @@ pub(super) struct Selector {
     wishes: Wishes,
     /// Something was heard on a socket of which libcurl wants nothing.
     restless: bool,
+    /// Sockets may be closed without a word: a wish for nothing may mean that.
+    silent: bool,
 }
 
 impl Selector {
@@ -49,7 +51,13 @@ impl Selector {
             };
             lock(&sink).push((socket, interest));
         })?;
-        Ok(Self { sockets: HashMap::new(), wishes, restless: false })
+        Ok(Self { sockets: HashMap::new(), wishes, restless: false, silent: false })
+    }
+
+    /// libcurl's own transfers, those of DNS over HTTPS, do not tell when they close a socket. From now on a registration is
+    /// not kept beyond the wish for it, or the next socket with that number would be taken for watched.
+    pub(super) fn expect_silence(&mut self) {
+        self.silent = true;
     }
 
     /// Carries out what libcurl wished for since the last call.
@@ -60,7 +68,12 @@ impl Selector {
         });
         let wishes = std::mem::take(&mut *lock(&self.wishes));
         for (socket, wanted) in &wishes {
-            self.sockets.entry(*socket).or_default().wanted = *wanted;
+            let watched = self.sockets.entry(*socket).or_default();
+            watched.wanted = *wanted;
+            if self.silent && *wanted == Interest::default() && watched.registered.take().is_some() {
+                // Fails where it is closed, and forgotten by the kernel, which is all that is wanted.
+                let _ = poll.unregister(*socket);
+            }
         }
         let mut result = Ok(());
         for (socket, _) in &wishes {

@@ -7,6 +7,7 @@
 //!   [`tap`], [`watch`].
 //! - [`tower`] (feature `tower`): the client as a service.
 //! - [`drive`]: a request is run by the caller's own handler.
+//! - [`websocket`]: a request becomes a WebSocket.
 //! - [`blocking`]: the only place that blocks.
 //! - [`download`]: a request whose response becomes a file, whole or not at all.
 //! - [`events`]: a request that goes on and on, with [`sse`], its format; [`events_blocking`] for a thread that may block;
@@ -69,6 +70,7 @@ mod verbs;
 mod version;
 #[cfg(feature = "record")]
 mod watch;
+pub(crate) mod websocket;
 
 pub use alt_svc::AltSvcCache;
 pub use blocking::CancelToken;

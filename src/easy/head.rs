@@ -11,9 +11,15 @@ pub(crate) struct HeadParser {
     status: Option<(Version, StatusCode)>,
     fields: HeaderMap,
     complete: bool,
+    upgrade: bool,
 }
 
 impl HeadParser {
+    /// A parser for a request that asks for another protocol: 101 is then no interim response but the answer.
+    pub(crate) fn for_upgrade() -> Self {
+        Self { upgrade: true, ..Self::default() }
+    }
+
     /// Takes one line. Returns the head when it is complete: the first that is not interim (1xx).
     pub(crate) fn line(&mut self, line: &[u8]) -> Result<Option<Response<()>>, Error> {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
@@ -51,7 +57,7 @@ impl HeadParser {
             // The end of the trailers.
             return Ok(None);
         };
-        if status.is_informational() {
+        if status.is_informational() && !(self.upgrade && status == StatusCode::SWITCHING_PROTOCOLS) {
             self.status = None;
             return Ok(None);
         }
@@ -141,6 +147,16 @@ mod tests {
     fn interim_responses_are_passed_over() {
         let head = feed(&["HTTP/1.1 103 Early", "Link: x", "", "HTTP/1.1 100 Continue", "", "HTTP/2 204", ""]).unwrap();
         assert_eq!((head.status().as_u16(), head.headers().len()), (204, 0));
+    }
+
+    #[test]
+    fn a_switch_of_protocols_is_the_answer_where_it_was_asked_for() {
+        let lines = ["HTTP/1.1 100 Continue", "", "HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", ""];
+        for (mut parser, expected) in [(HeadParser::for_upgrade(), Some(101)), (HeadParser::default(), None)] {
+            let heads = lines.map(|line| parser.line(format!("{line}\r\n").as_bytes()).unwrap());
+            let found = heads.into_iter().flatten().next();
+            assert_eq!(found.map(|head| head.status().as_u16()), expected);
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! - [`transfer`]: libcurl's callbacks.
 //! - [`trace`]: a span for each transfer.
 //! - [`watch`]: time limits that libcurl has not.
+//! - [`stream`]: what is sent after a switch of protocols.
 //! - [`failure`]: libcurl's error codes become errors.
 //! - [`pool`]: handles that wait to be used again.
 
@@ -26,6 +27,7 @@ pub(crate) mod prepare;
 mod route;
 mod secure;
 pub(crate) mod trace;
+mod stream;
 pub(crate) mod transfer;
 pub(crate) mod watch;
 

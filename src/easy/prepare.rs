@@ -23,7 +23,7 @@ use crate::body::ACCEPTED_CODINGS;
 use crate::config::{Auth, ProxyKind, ProxyServer, RequestConfig, Version};
 use crate::error::{Error, ErrorKind, shown};
 use crate::ffi::held::{self, HeaderList, ListOption};
-use crate::ffi::options;
+use crate::ffi::{options, ws};
 use crate::handler::{Control, Handler};
 
 /// The `User-Agent` of requests that name none.
@@ -43,6 +43,8 @@ pub(crate) enum Upload {
     Handler { length: Option<u64> },
     /// The handler's first answer says whether it writes one.
     AskHandler,
+    /// No body, but a WebSocket: after the switch the handler reads and writes its frames.
+    WebSocket,
 }
 
 /// What a request is made of.
@@ -81,6 +83,7 @@ impl Prepare {
         let trace = Trace::begin(&self.request);
         easy.get_mut().transfer.start(Start {
             trace,
+            upgrade: matches!(self.upload, Upload::WebSocket),
             handler: self.handler,
             control: self.control,
             first,
@@ -98,13 +101,14 @@ impl Prepare {
         if let Some(error) = &self.config.invalid {
             return Err(error.clone());
         }
-        let target = Target::of(self.request.uri(), self.config.url_credentials.unwrap_or(false))?;
+        let schemes = if matches!(self.upload, Upload::WebSocket) { ["ws", "wss"] } else { ["http", "https"] };
+        let target = Target::of(self.request.uri(), schemes, self.config.url_credentials.unwrap_or(false))?;
         self.config.egress.check_url(self.request.uri())?;
         self.check_headers()?;
         self.settle_auth(&target)?;
         let proxy = route::choose(&self.config, self.request.uri())?;
         let asks_over_https = self.config.names.over_https.as_ref().is_some_and(Option::is_some);
-        if self.request.uri().scheme() == Some(&Scheme::HTTPS) || asks_over_https {
+        if matches!(self.request.uri().scheme_str(), Some("https" | "wss")) || asks_over_https {
             secure::check_key_log(&self.config.tls)?;
         }
         if proxy.as_ref().is_some_and(|proxy| proxy.kind == ProxyKind::Https) {
@@ -113,7 +117,7 @@ impl Prepare {
         let challenges = Challenges {
             of_target: matches!(self.config.auth, Some(Some(Auth::Digest(_)))),
             of_proxy: proxy.as_ref().is_some_and(|proxy| proxy.digest),
-            before_body: !matches!(self.upload, Upload::None | Upload::AskHandler),
+            before_body: !matches!(self.upload, Upload::None | Upload::AskHandler | Upload::WebSocket),
         };
 
         // The settings that a handle had before are kept when they are the very same ones.
@@ -170,6 +174,16 @@ impl Prepare {
                 easy.upload_buffer_size(self.config.sockets.upload_buffer.unwrap_or(UPLOAD_BUFFER))?;
                 options::set_upload_size(easy, *length)?;
                 Method::PUT
+            }
+            Upload::WebSocket => {
+                ws::set_websocket(easy)?;
+                // A connection of its own, which serves nothing else before or after.
+                easy.fresh_connect(true)?;
+                easy.forbid_reuse(true)?;
+                // What libcurl is to send after the switch; before it, this is a GET without a body.
+                easy.upload(true)?;
+                easy.upload_buffer_size(LARGE_UPLOAD)?;
+                Method::GET
             }
         };
         let custom = (*method != usual).then(|| CString::new(method.as_str())).transpose()?;
@@ -241,7 +255,7 @@ impl Prepare {
             list.push(&[b"accept-encoding: ", codings.as_bytes()]);
         }
         // A name with a colon and nothing else takes away what libcurl would add by itself.
-        if !matches!(self.upload, Upload::None | Upload::AskHandler) {
+        if !matches!(self.upload, Upload::None | Upload::AskHandler | Upload::WebSocket) {
             if !headers.contains_key(EXPECT) {
                 let wanted = self.config.expect_continue.flatten().is_some();
                 list.push(if wanted { &[b"expect: 100-continue"] } else { &[b"expect:"] });
@@ -306,10 +320,10 @@ impl Prepare {
     }
 }
 
-/// Whether the request goes over HTTP/1 in clear text, so that its connection is shared with nobody.
+/// Whether the request goes over HTTP/1 in clear text or opens a WebSocket, so that its connection is shared with nobody.
 pub(super) fn is_plain(uri: &Uri, config: &RequestConfig) -> bool {
     let http1 = matches!(config.version.unwrap_or_default().0, Version::Latest | Version::Http10 | Version::Http11);
-    http1 && uri.scheme() == Some(&Scheme::HTTP)
+    http1 && uri.scheme() != Some(&Scheme::HTTPS)
 }
 
 /// The content codings that the response to such a request may have, to be undone here.
@@ -353,10 +367,11 @@ struct Target {
 }
 
 impl Target {
-    fn of(uri: &Uri, credentials: bool) -> Result<Self, Error> {
+    fn of(uri: &Uri, schemes: [&str; 2], credentials: bool) -> Result<Self, Error> {
         let scheme = uri.scheme().ok_or_else(|| Error::invalid_request("the URL is not absolute: it has no scheme"))?;
-        if *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS {
-            return Err(Error::invalid_request(format!("the scheme `{scheme}` is not http or https")));
+        if !schemes.contains(&scheme.as_str()) {
+            let [plain, secure] = schemes;
+            return Err(Error::invalid_request(format!("the scheme `{scheme}` is not {plain} or {secure}")));
         }
         let authority = uri.authority().ok_or_else(|| Error::invalid_request("the URL names no host"))?;
         if authority.host().is_empty() {

@@ -5,7 +5,6 @@ use std::hash::BuildHasher as _;
 use std::sync::{Arc, OnceLock};
 
 use http::Uri;
-use http::uri::Scheme;
 use libc::c_long;
 
 use super::Easy;
@@ -117,7 +116,7 @@ pub(super) fn cache_time(names: &Names) -> c_long {
 /// Host and port of a URL, in the form of the maps.
 fn target(uri: &Uri) -> (String, u16) {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
-    (host, uri.port_u16().unwrap_or(if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 }))
+    (host, uri.port_u16().unwrap_or(if matches!(uri.scheme_str(), Some("https" | "wss")) { 443 } else { 80 }))
 }
 
 const STAND_IN_END: &str = ".invalid";

@@ -11,6 +11,7 @@ use http::{Response, StatusCode, Uri};
 
 use super::head::{HeadParser, body_length};
 use super::prepare::is_plain;
+use super::stream::Stream;
 use super::trace::Trace;
 use super::watch::{Progress, Watch};
 use super::{Easy, failure};
@@ -19,7 +20,7 @@ use crate::error::{Error, ErrorKind, TimeoutPhase};
 use crate::ffi::held::Callbacks;
 use crate::ffi::options::{Info, Live};
 use crate::handler::machine::{Effect, Event, Lane, Machine};
-use crate::handler::{Control, Decoder, Encoder, Ending, Facts, Handler, Measured, Metrics, Next};
+use crate::handler::{Control, Decoder, Encoder, Ending, Facts, Handler, Measured, Metrics, Next, Ready};
 
 /// The state behind an easy handle: a running request, or nothing while the handle waits in the pool.
 #[derive(Default)]
@@ -78,6 +79,8 @@ struct Active {
     seen: usize,
     /// Bytes of the request's body were handed to libcurl.
     sent: bool,
+    /// Present after a switch of protocols.
+    stream: Option<Stream>,
     sending_ended: bool,
     responded: bool,
     /// libcurl must be told of lanes that go on, outside its callbacks.
@@ -108,6 +111,8 @@ pub(super) struct Start<'a> {
     pub(super) uri: Uri,
     pub(super) to_head: bool,
     pub(super) config: &'a RequestConfig,
+    /// The request asks for another protocol.
+    pub(super) upgrade: bool,
     /// The total time that libcurl was told.
     pub(super) limit: Option<Duration>,
     pub(super) challenges: Challenges,
@@ -120,7 +125,7 @@ const LATENESS: Duration = Duration::from_millis(50);
 
 impl Transfer {
     pub(super) fn start(&mut self, start: Start<'_>) {
-        let Start { trace, handler, control, first, uri, to_head, config, limit, challenges } = start;
+        let Start { trace, handler, control, first, uri, to_head, upgrade, config, limit, challenges } = start;
         let (machine, effect) = Machine::new(first, Instant::now());
         let watch = Watch::new(config, Instant::now());
         if effect == Effect::Abort || machine.deadline().is_some() {
@@ -132,7 +137,7 @@ impl Transfer {
             machine,
             give_up: limit.and_then(|limit| Instant::now().checked_add(limit)?.checked_add(LATENESS)),
             watch,
-            head: HeadParser::default(),
+            head: if upgrade { HeadParser::for_upgrade() } else { HeadParser::default() },
             trace,
             uri,
             to_head,
@@ -142,6 +147,7 @@ impl Transfer {
             told: None,
             seen: 0,
             sent: false,
+            stream: upgrade.then(Stream::default),
             sending_ended: false,
             responded: false,
             resume: false,
@@ -181,7 +187,8 @@ impl Transfer {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let active = self.active.as_ref()?;
         let watch = active.watch.as_ref().map(Watch::next);
-        [active.machine.deadline(), active.give_up, watch].into_iter().flatten().min()
+        let again = active.stream.as_ref().and_then(Stream::again);
+        [active.machine.deadline(), active.give_up, watch, again].into_iter().flatten().min()
     }
 
     /// Looks after a transfer outside libcurl's callbacks: its control was used, or its time may be up.
@@ -273,6 +280,13 @@ impl Active {
             Some(ready) => self.machine.step(Event::Ready(ready), now),
             None => Effect::Nothing,
         };
+        if let Some(stream) = &mut self.stream
+            && stream.is_due(now)
+            && effect != Effect::Abort
+        {
+            self.resume |= effect == Effect::Resume;
+            effect = self.machine.step(Event::Ready(Ready::write().keeping()), now);
+        }
         loop {
             match effect {
                 Effect::Abort => return Verdict::Remove,
@@ -451,11 +465,12 @@ impl Active {
         Err(WriteError::Pause)
     }
 
-    fn send(&mut self, room: &mut [u8]) -> Result<usize, ReadError> {
+    fn send(&mut self, live: Live<'_>, room: &mut [u8]) -> Result<usize, ReadError> {
+        let unsent = self.stream.as_mut().map_or(0, |stream| stream.look(live));
         while !self.sending_ended {
             match self.step(Event::Writable) {
                 Effect::Call(_) => {
-                    let mut encoder = Encoder::new(room);
+                    let mut encoder = Encoder::new(room).with_unsent(unsent);
                     let next = self.handler.on_request_writable(&mut encoder);
                     let filled = encoder.filled();
                     self.sending_ended = encoder.is_ended();
@@ -464,17 +479,30 @@ impl Active {
                         return Err(ReadError::Abort);
                     }
                     if filled > 0 {
+                        if let Some(stream) = &mut self.stream {
+                            stream.give(filled);
+                        }
                         return Ok(filled);
                     }
                     if !self.sending_ended && self.step(Event::NoProgress(Lane::Write)) == Effect::Pause(Lane::Write) {
-                        return Err(ReadError::Pause);
+                        return self.pause_sending();
                     }
                 }
-                Effect::Pause(_) => return Err(ReadError::Pause),
+                Effect::Pause(_) => return self.pause_sending(),
                 _ => return Err(ReadError::Abort),
             }
         }
         Ok(0)
+    }
+
+    fn pause_sending(&mut self) -> Result<usize, ReadError> {
+        if let Some(stream) = &mut self.stream {
+            stream.before_pause(Instant::now());
+            if stream.again().is_some() {
+                self.control.look();
+            }
+        }
+        Err(ReadError::Pause)
     }
 }
 
@@ -499,9 +527,9 @@ impl Callbacks for Transfer {
         active.guard(|active| active.receive(data)).unwrap_or(Ok(0))
     }
 
-    fn on_read(&mut self, room: &mut [u8]) -> Result<usize, ReadError> {
+    fn on_read(&mut self, live: Live<'_>, room: &mut [u8]) -> Result<usize, ReadError> {
         let Some(active) = &mut self.active else { return Err(ReadError::Abort) };
-        active.guard(|active| active.send(room)).unwrap_or(Err(ReadError::Abort))
+        active.guard(|active| active.send(live, room)).unwrap_or(Err(ReadError::Abort))
     }
 
     fn on_progress(&mut self, received: (u64, Option<u64>), sent: (u64, Option<u64>)) {

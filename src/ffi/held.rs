@@ -27,7 +27,7 @@ unsafe impl<T: Send> Send for Held<T> {}
 pub(crate) trait Callbacks {
     fn on_header(&mut self, live: Live<'_>, line: &[u8]) -> bool;
     fn on_write(&mut self, data: &[u8]) -> Result<usize, WriteError>;
-    fn on_read(&mut self, room: &mut [u8]) -> Result<usize, ReadError>;
+    fn on_read(&mut self, live: Live<'_>, room: &mut [u8]) -> Result<usize, ReadError>;
     fn on_seek(&mut self, to: std::io::SeekFrom) -> SeekResult;
     /// Received and sent, each with its total where that is known.
     fn on_progress(&mut self, received: (u64, Option<u64>), sent: (u64, Option<u64>));
@@ -49,7 +49,9 @@ impl<T: Callbacks> Handler for Held<T> {
     }
 
     fn read(&mut self, data: &mut [u8]) -> Result<usize, ReadError> {
-        self.transfer.on_read(data)
+        // SAFETY: `easy` made the handle that owns this value and the pointer in one go, and neither changes after.
+        let live = unsafe { Live::new(self.raw) };
+        self.transfer.on_read(live, data)
     }
 
     fn seek(&mut self, whence: std::io::SeekFrom) -> SeekResult {

@@ -7,6 +7,7 @@
 //! - [`options`]: options and infos that the curl crate does not declare.
 //! - [`poll`]: waiting for sockets. [`sockets`]: the news that libcurl closed one.
 //! - [`wall`]: whether the linked libcurl fails at descriptor 1,024.
+//! - [`ws`] is about WebSockets.
 
 pub(crate) mod egress;
 pub(crate) mod fork;
@@ -17,3 +18,4 @@ pub(crate) mod options;
 pub(crate) mod poll;
 pub(crate) mod sockets;
 pub(crate) mod wall;
+pub(crate) mod ws;

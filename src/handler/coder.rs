@@ -10,11 +10,22 @@ pub struct Encoder<'a> {
     room: &'a mut [u8],
     filled: usize,
     ended: bool,
+    unsent: u64,
 }
 
 impl<'a> Encoder<'a> {
     pub(crate) fn new(room: &'a mut [u8]) -> Self {
-        Self { room, filled: 0, ended: false }
+        Self { room, filled: 0, ended: false, unsent: 0 }
+    }
+
+    /// Tells that libcurl still holds this much of what was written before.
+    pub(crate) fn with_unsent(self, unsent: u64) -> Self {
+        Self { unsent, ..self }
+    }
+
+    /// Bytes written before that are not handed to the system yet, where that is known.
+    pub(crate) fn unsent(&self) -> u64 {
+        self.unsent
     }
 
     /// Writes as much of `data` as there is room for and tells how much that was. `None`: it would block; answer with

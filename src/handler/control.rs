@@ -17,6 +17,8 @@ const END: u8 = 4;
 const REMOVE: u8 = 8;
 /// The transfer itself asks the agent to look at it.
 const LOOK: u8 = 16;
+/// A timeout that is running ends, or is replaced.
+const RESET: u8 = 32;
 /// The transfer is over.
 const OVER: u8 = 128;
 
@@ -88,7 +90,7 @@ impl Control {
             Wish::Go { read: asked & READ != 0, write: asked & WRITE != 0 }
         };
         let timeout = self.0.timeout.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Some(Ready(Next { wish, timeout }))
+        Some(Ready(Next { wish, timeout, keep: asked & RESET == 0 }))
     }
 
     pub(crate) fn set_over(&self) {
@@ -102,11 +104,12 @@ impl Shared {
         if let Some(timeout) = next.timeout {
             *self.timeout.lock().unwrap_or_else(PoisonError::into_inner) = Some(timeout);
         }
-        self.post(match next.wish {
+        let wish = match next.wish {
             Wish::Go { read, write } => (u8::from(read) * READ) | (u8::from(write) * WRITE),
             Wish::End => END,
             Wish::Remove => REMOVE,
-        })
+        };
+        self.post(wish | (u8::from(!next.keep) * RESET))
     }
 
     fn post(&self, bits: u8) -> bool {
@@ -179,6 +182,16 @@ mod tests {
         control.ready(Ready::remove()).unwrap();
         assert_eq!(control.take(), Some(Ready::remove()));
         assert_eq!(count.0.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn wakes_leave_a_timeout_alone_only_if_all_of_them_do() {
+        let control = Control::new();
+        control.ready(Ready::read().keeping()).unwrap();
+        assert_eq!(control.take(), Some(Ready::read().keeping()));
+        control.ready(Ready::read().keeping()).unwrap();
+        control.ready(Ready::write()).unwrap();
+        assert_eq!(control.take(), Some(Ready::read_and_write()));
     }
 
     #[test]

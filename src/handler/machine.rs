@@ -135,8 +135,10 @@ impl Machine {
             (State::Over, _) => Effect::Abort,
 
             (State::Running | State::Held, Event::Answered(next) | Event::Ready(Ready(next))) => {
-                // A limit beyond what the clock can hold is as good as none.
-                self.deadline = next.timeout.and_then(|limit| now.checked_add(limit));
+                if !next.keep {
+                    // A limit beyond what the clock can hold is as good as none.
+                    self.deadline = next.timeout.and_then(|limit| now.checked_add(limit));
+                }
                 match next.wish {
                     Wish::Go { read, write } => {
                         if matches!(event, Event::Answered(_)) {
@@ -395,6 +397,15 @@ mod tests {
             &[(10, ready(Ready::read()), Nothing), (2000, Tick, Nothing), (2000, Readable(1), Call(Read))],
         );
         assert_eq!(machine.deadline(), None);
+    }
+
+    #[test]
+    fn a_wake_may_leave_a_running_timeout_alone() {
+        table(
+            Next::wait().timeout(SECOND),
+            None,
+            &[(10, ready(Ready::read().keeping()), Nothing), (999, Tick, Nothing), (1000, Tick, CallTimeout)],
+        );
     }
 
     #[test]

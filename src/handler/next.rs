@@ -10,6 +10,8 @@ use std::time::Duration;
 pub struct Next {
     pub(super) wish: Wish,
     pub(super) timeout: Option<Duration>,
+    /// A timeout that is running goes on.
+    pub(super) keep: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +27,7 @@ pub(super) enum Wish {
 
 impl Next {
     const fn new(wish: Wish) -> Self {
-        Self { wish, timeout: None }
+        Self { wish, timeout: None, keep: false }
     }
 
     pub(crate) const fn go(read: bool, write: bool) -> Self {
@@ -110,6 +112,12 @@ impl Ready {
     /// As [`Next::remove`].
     pub const fn remove() -> Self {
         Self(Next::remove())
+    }
+
+    /// Lets a timeout that is running go on.
+    pub(crate) const fn keeping(mut self) -> Self {
+        self.0.keep = true;
+        self
     }
 
     /// As [`Next::timeout`]. Without one, a timeout that was running ends.

@@ -43,4 +43,6 @@ mod uploads;
 mod tracing;
 #[cfg(feature = "tower")]
 mod tower;
+mod websocket;
+mod websocket_rules;
 mod wire;

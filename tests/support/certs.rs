@@ -56,25 +56,25 @@ impl BadCert {
 }
 
 /// A certificate, what the server sends with it, and its key, in PEM.
-pub(super) struct Leaf {
-    pub(super) certificate: String,
-    pub(super) key: String,
+pub struct Leaf {
+    pub certificate: String,
+    pub key: String,
 }
 
 /// Our own certificate authority.
-pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    pub(super) fn new() -> Result<Self, rcgen::Error> {
+    pub fn new() -> Result<Self, rcgen::Error> {
         CertifiedIssuer::self_signed(authority("Marmot test authority"), KeyPair::generate()?).map(Self)
     }
 
-    pub(super) fn pem(&self) -> String {
+    pub fn pem(&self) -> String {
         self.0.pem()
     }
 
     /// A certificate for localhost and 127.0.0.1, good or with that fault.
-    pub(super) fn leaf(&self, fault: Option<BadCert>) -> Result<Leaf, rcgen::Error> {
+    pub fn leaf(&self, fault: Option<BadCert>) -> Result<Leaf, rcgen::Error> {
         let names = match fault {
             Some(BadCert::WrongHost) => vec![String::from("wrong.invalid")],
             Some(BadCert::NoName) => vec![],

@@ -35,9 +35,10 @@ mod responder;
 mod server;
 mod socks;
 mod watched;
+pub mod websocket;
 
 pub use canned::{Canned, pattern};
-pub use certs::BadCert;
+pub use certs::{Authority, BadCert, Leaf};
 pub use nginx::Nginx;
 pub use proxies::{Danted, Squid, Tinyproxy};
 pub use raw::{Conn, RawServer, Stop};
