@@ -11,7 +11,7 @@
 //! | decide what a failure means | [`errors`], [`retries`], [`timeouts`] |
 //! | follow redirects, keep cookies, log in | [`redirects`], [`cookies`], [`authentication`] |
 //! | say how connections are made | [`connections`], [`tls`], [`proxies`], [`names_and_sockets`] |
-//! | listen to a server that talks | [`events`] |
+//! | listen to a server that talks | [`events`], [`websocket`] |
 //! | send what strangers ask for | [`egress`] |
 //! | put something around every request | [`interceptors`] |
 //! | see what happens, in production and in tests | [`observability`], [`record_and_replay`], [`robustness`] |
@@ -40,5 +40,5 @@ macro_rules! pages {
 pages! {
     authentication blocking_and_async bodies connections cookies downloads egress errors events from_isahc from_reqwest
     handlers interceptors names_and_sockets observability proxies record_and_replay redirects retries robustness timeouts
-    tls
+    tls websocket
 }
