@@ -45,4 +45,5 @@ mod tracing;
 mod tower;
 mod websocket;
 mod websocket_rules;
+mod websocket_ways;
 mod wire;
