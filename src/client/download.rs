@@ -118,7 +118,7 @@ impl Download {
     }
 
     /// Calls `function` with the bytes that are there and the size of the whole, where that is known: ten times a second
-    /// at most, and at the end.
+    /// at most, and at the end. Default: nobody is told.
     pub fn on_bytes(mut self, function: impl Fn(u64, Option<u64>) + Send + Sync + 'static) -> Self {
         self.tell = Some(Arc::new(function));
         self

@@ -90,7 +90,8 @@ impl EgressPolicy {
         })
     }
 
-    /// Hosts that are refused, even where another rule allows them. Entries as for [`allow_hosts`](Self::allow_hosts).
+    /// Hosts that are refused, even where another rule allows them. Entries as for [`allow_hosts`](Self::allow_hosts). Default:
+    /// none.
     pub fn deny_hosts(self, hosts: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         self.change(|rules| {
             let mut list = std::mem::take(&mut rules.denied_hosts);
@@ -105,7 +106,7 @@ impl EgressPolicy {
     }
 
     /// Networks that are allowed although [`public_internet`](Self::public_internet) refuses them. An entry is an address
-    /// or a network such as `10.1.0.0/16`.
+    /// or a network such as `10.1.0.0/16`. Default: none.
     pub fn allow_addresses(self, networks: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         self.change(|rules| {
             let list = rules.parse_networks(networks);
@@ -114,7 +115,7 @@ impl EgressPolicy {
     }
 
     /// Networks that are refused, even where another rule allows them. Entries as for
-    /// [`allow_addresses`](Self::allow_addresses).
+    /// [`allow_addresses`](Self::allow_addresses). Default: none.
     pub fn deny_addresses(self, networks: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         self.change(|rules| {
             let list = rules.parse_networks(networks);
