@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use http::{Response, StatusCode, Uri};
 
+use crate::secret::{without_credentials, without_secrets};
+
 /// What went wrong, as a class that a program can decide on.
 ///
 /// The list grows; match with a wildcard arm.
@@ -310,7 +312,13 @@ impl Error {
     }
 
     pub(crate) fn with_detail(mut self, detail: impl Into<String>) -> Self {
-        self.inner().detail = Some(detail.into().into_boxed_str());
+        let mut detail = detail.into();
+        // What the detail quotes must not look like another line of a log.
+        if detail.contains(char::is_control) {
+            let quoted = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+            detail = detail.chars().map(quoted).collect();
+        }
+        self.inner().detail = Some(detail.into_boxed_str());
         self
     }
 
@@ -324,10 +332,10 @@ impl Error {
         self
     }
 
-    /// Names the URL, without user and password. The first URL that was named stays.
+    /// Names the URL, without its secrets. The first URL that was named stays.
     pub(crate) fn with_url(mut self, url: &Uri) -> Self {
         if self.0.url.is_none() {
-            self.inner().url = Some(without_credentials(url).into_boxed_str());
+            self.inner().url = Some(without_secrets(url).into_boxed_str());
         }
         self
     }
@@ -367,7 +375,8 @@ impl Error {
         self.0.detail.as_deref()
     }
 
-    /// The URL of the request, without user and password.
+    /// The URL of the request, without user and password, and without the values of parameters whose name tells that
+    /// they are secrets (`api_key=REDACTED`).
     pub fn url(&self) -> Option<&str> {
         self.0.url.as_deref()
     }
@@ -408,19 +417,7 @@ impl Error {
     }
 }
 
-/// `scheme://host:port/path?query`, with user and password left out.
-pub(crate) fn without_credentials(url: &Uri) -> String {
-    let text = url.to_string();
-    match url.authority() {
-        Some(authority) if authority.as_str().contains('@') => {
-            let bare = authority.as_str().rsplit_once('@').map_or("", |(_, host)| host);
-            text.replacen(authority.as_str(), bare, 1)
-        }
-        _ => text,
-    }
-}
-
-/// The URL as the response and errors may show it: without credentials.
+/// The URL as the response may show it: without credentials.
 pub(crate) fn shown(uri: Uri) -> Uri {
     match uri.authority() {
         Some(authority) if authority.as_str().contains('@') => without_credentials(&uri).parse().unwrap_or_default(),
@@ -550,6 +547,12 @@ mod tests {
         for phase in phases {
             assert_eq!(TimeoutPhase::from_description(&phase).map(TimeoutPhase::description), Some(phase.as_str()));
         }
+    }
+
+    #[test]
+    fn a_detail_stays_on_its_line() {
+        let error = Error::invalid_request("the host `a\r\n2026-01-01 ERROR paid: \u{1b}[2J\0é`");
+        assert_eq!(error.to_string(), "invalid request: the host `a\\r\\n2026-01-01 ERROR paid: \\u{1b}[2J\\u{0}é`");
     }
 
     #[test]

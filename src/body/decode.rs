@@ -77,6 +77,8 @@ pub(crate) struct Decoded {
     state: State,
     codings: Vec<Coding>,
     limits: Limits,
+    /// Nothing at all is a body, too: its length was told.
+    may_be_empty: bool,
     url: Uri,
     taken_in: Arc<AtomicU64>,
     given_out: u64,
@@ -92,8 +94,8 @@ enum State {
 }
 
 impl Decoded {
-    pub(crate) fn new(body: Receiver, codings: Vec<Coding>, limits: Limits, url: Uri) -> Self {
-        Self { state: State::Start(body), codings, limits, url, taken_in: Arc::default(), given_out: 0 }
+    pub(crate) fn new(body: Receiver, codings: Vec<Coding>, limits: Limits, may_be_empty: bool, url: Uri) -> Self {
+        Self { state: State::Start(body), codings, limits, may_be_empty, url, taken_in: Arc::default(), given_out: 0 }
     }
 
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize, Error>> {
@@ -104,7 +106,7 @@ impl Decoded {
             match &mut self.state {
                 State::Start(body) => {
                     let Some(first) = ready!(body.poll_chunk(cx))?.first().copied() else {
-                        self.state = State::Ended;
+                        self.state = if self.may_be_empty { State::Ended } else { State::Failed(ended_early().with_url(&self.url)) };
                         continue;
                     };
                     let State::Start(body) = std::mem::replace(&mut self.state, State::Ended) else {
@@ -141,29 +143,50 @@ impl Decoded {
         let mut first = Some(first);
         for coding in self.codings.iter().rev() {
             let decoder = undo(*coding, reader, first.take());
-            reader = Box::pin(BufReader::with_capacity(16 << 10, decoder));
+            let (taken_in, ratio) = (self.taken_in.clone(), self.limits.ratio);
+            let layer = Layer { decoder, given_out: 0, taken_in, ratio };
+            reader = Box::pin(BufReader::with_capacity(16 << 10, layer));
         }
         reader
     }
 
     fn check(&self) -> Result<(), Error> {
-        let taken_in = self.taken_in.load(Ordering::Relaxed).max(1);
         if let Some(limit) = self.limits.size
             && self.given_out > limit
         {
             return Err(Error::new(ErrorKind::TooLarge)
                 .with_detail(format!("the decompressed body is larger than the limit of {limit} bytes")));
         }
-        if let Some(ratio) = self.limits.ratio
+        Ok(())
+    }
+}
+
+/// One coding undone, within the ratio. Each is held to it by itself: what two codings blow up between them may be nothing
+/// in the end, and the work of that would be without a bound.
+struct Layer {
+    decoder: Pin<Box<dyn AsyncRead + Send>>,
+    given_out: u64,
+    /// Of the body as it came.
+    taken_in: Arc<AtomicU64>,
+    ratio: Option<u32>,
+}
+
+impl AsyncRead for Layer {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let amount = ready!(self.decoder.as_mut().poll_read(cx, buffer))?;
+        self.given_out += amount as u64;
+        let taken_in = self.taken_in.load(Ordering::Relaxed).max(1);
+        if let Some(ratio) = self.ratio
             && self.given_out > RATIO_FREE
             && self.given_out / taken_in > u64::from(ratio)
         {
-            return Err(Error::new(ErrorKind::TooLarge).with_detail(format!(
+            let error = Error::new(ErrorKind::TooLarge).with_detail(format!(
                 "{taken_in} bytes of the body decompressed to {}, more than the limit of {ratio} to 1",
                 self.given_out
-            )));
+            ));
+            return Poll::Ready(Err(error.into()));
         }
-        Ok(())
+        Poll::Ready(Ok(amount))
     }
 }
 
@@ -190,19 +213,23 @@ fn undo(
         Coding::Brotli => Box::pin(bufread::BrotliDecoder::new(reader)),
         #[cfg(feature = "zstd")]
         Coding::Zstd => {
-            let mut decoder = bufread::ZstdDecoder::new(reader);
+            // RFC 9659 3: a body needs no larger window than 8 MiB, which is memory that its first bytes ask for.
+            let window = async_compression::zstd::DParameter::window_log_max(23);
+            let mut decoder = bufread::ZstdDecoder::with_params(reader, &[window]);
             decoder.multiple_members(true);
             Box::pin(decoder)
         }
     }
 }
 
+fn ended_early() -> Error {
+    Error::new(ErrorKind::InvalidContentEncoding).with_detail("the compressed body ends before its end mark")
+}
+
 fn explain(error: io::Error) -> Error {
     match error.downcast::<Error>() {
         Ok(ours) => ours,
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            Error::new(ErrorKind::InvalidContentEncoding).with_detail("the compressed body ends before its end mark")
-        }
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => ended_early(),
         Err(error) => Error::new(ErrorKind::InvalidContentEncoding).with_source(error),
     }
 }

@@ -224,9 +224,10 @@ impl Part {
     }
 }
 
-/// A name inside quotes (WHATWG HTML 4.10.21.8): what would end the quotes or the line is percent-encoded, nothing else.
+/// A name inside quotes (WHATWG HTML 4.10.21.8): what would end the quotes, the line or a C string is percent-encoded,
+/// nothing else.
 fn escape(name: &str) -> String {
-    name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A")
+    name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A").replace('\0', "%00")
 }
 
 impl From<Form> for AsyncBody {

@@ -16,13 +16,16 @@ use http::{Request, Response, StatusCode, Uri};
 
 use super::backoff::{Backoff, retry_after};
 use super::blocking::{CancelOnDrop, CancelToken, Patience, block_on_with};
+use super::interceptor::Settings;
 use super::response::copy;
 use super::timer::sleep;
 use super::{HttpClient, to_uri};
 use crate::body::AsyncBody;
 use crate::config::{Configurable, RedirectPolicy, RequestConfig, Sealed};
-use crate::error::{Error, ErrorKind, without_credentials};
+use crate::cookies::file::replace;
+use crate::error::{Error, ErrorKind};
 use crate::ffi::lock;
+use crate::secret::without_credentials;
 
 /// Progress is told once in so long at most.
 const TELL_PAUSE: Duration = Duration::from_millis(100);
@@ -158,6 +161,8 @@ impl Download {
         let url = self.request.uri().clone();
         self.prepare();
         let mut part = Part::open(&self.path, &url, self.resume).map_err(|error| error.with_url(&url))?;
+        let own = self.request.extensions().get::<RequestConfig>();
+        part.limit = Settings::new(own, &self.client.inner.config.request).get(|c| c.max_response_size).flatten();
         let resumed_from = part.length;
         let mut fruitless = 0;
         let mut attempts = 0;
@@ -305,6 +310,8 @@ struct Part {
     size: Option<u64>,
     /// By which the server knows the content again.
     validator: Option<HeaderValue>,
+    /// The most bytes that it may have.
+    limit: Option<u64>,
     /// What was there at first was thrown away.
     restarted: bool,
 }
@@ -316,13 +323,19 @@ impl Part {
         let url = without_credentials(url);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
-        let file = options.open(&path).map_err(|error| io_error("could not open", &path, error))?;
-        if !lock::try_lock(&file) {
-            let detail = format!("another download is writing `{}`", path.display());
-            return Err(Error::new(ErrorKind::Io).with_detail(detail));
-        }
+        let file = loop {
+            let file = options.open(&path).map_err(|error| io_error("could not open", &path, error))?;
+            if !lock::try_lock(&file) {
+                let detail = format!("another download is writing `{}`", path.display());
+                return Err(Error::new(ErrorKind::Io).with_detail(detail));
+            }
+            // Between the two another download may have finished, and given what is open here its final name.
+            if is_there(&file, &path) {
+                break file;
+            }
+        };
         let length = file.metadata().map_err(|error| io_error("could not look at", &path, error))?.len();
-        let mut part = Self { file, path, info, url, length: 0, size: None, validator: None, restarted: false };
+        let mut part = Self { file, path, info, url, length: 0, size: None, validator: None, limit: None, restarted: false };
         if resume && let Some((validator, size)) = part.read_info() {
             part.length = length;
             part.size = size;
@@ -361,7 +374,8 @@ impl Part {
             Some(validator) => {
                 let size = self.size.map(|size| size.to_string()).unwrap_or_default();
                 let text = format!("{}\n{}\n{size}\n", self.url, validator.to_str().unwrap_or_default());
-                fs::write(&self.info, text).map_err(|error| io_error("could not write", &self.info, error))
+                // For the owner alone: the URL may hold a signature.
+                replace(&self.info, text.as_bytes())
             }
             None => {
                 let _ = fs::remove_file(&self.info);
@@ -388,6 +402,11 @@ impl Part {
     }
 
     fn append(&mut self, data: &[u8]) -> Result<(), Error> {
+        // Each response is held to the limit; so must be what several of them make together.
+        if let Some(limit) = self.limit.filter(|limit| self.length + data.len() as u64 > *limit) {
+            let detail = format!("the file is larger than the limit of {limit} bytes");
+            return Err(Error::new(ErrorKind::TooLarge).with_detail(detail));
+        }
         if self.size.is_some_and(|size| self.length + data.len() as u64 > size) {
             return Err(Error::new(ErrorKind::ProtocolViolation).with_detail("more bytes came than were announced"));
         }
@@ -402,6 +421,22 @@ impl Part {
         fs::rename(&self.path, target).map_err(|error| io_error("could not put in its place", target, error))?;
         let _ = fs::remove_file(&self.info);
         Ok(())
+    }
+}
+
+/// Whether the file is still what its path names.
+fn is_there(file: &File, path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let place = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let (open, named) = (file.metadata().map(place), fs::metadata(path).map(place));
+        open.is_ok_and(|open| named.is_ok_and(|named| open == named))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = (file, path);
+        true
     }
 }
 

@@ -113,17 +113,23 @@ fn compress(request: Request<AsyncBody>, config: &RequestConfig) -> Result<Reque
 fn decode(mut head: Response<()>, receiver: Receiver, config: &RequestConfig) -> Result<Response<AsyncBody>, Error> {
     use crate::body::decode;
     use crate::handler::Facts;
-    use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+    use http::Version;
+    use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
     let url = head.extensions().get::<Facts>().map(|facts| facts.uri.clone()).unwrap_or_default();
     let codings = decode::codings(head.headers()).map_err(|error| error.with_url(&url))?;
     let Some(codings) = codings else { return Ok(head.map(|()| AsyncBody::incoming(receiver))) };
+    // Without a length an end at once may be a connection that broke off.
+    let headers = head.headers();
+    let may_be_empty = head.version() > Version::HTTP_11
+        || headers.contains_key(CONTENT_LENGTH)
+        || headers.contains_key(TRANSFER_ENCODING);
     head.headers_mut().remove(CONTENT_ENCODING);
     head.headers_mut().remove(CONTENT_LENGTH);
     let limits = decode::Limits {
         size: config.max_decompressed_size.flatten(),
         ratio: config.max_decompression_ratio.unwrap_or(Some(crate::config::MAX_RATIO)),
     };
-    let body = AsyncBody::decoded(decode::Decoded::new(receiver, codings, limits, url));
+    let body = AsyncBody::decoded(decode::Decoded::new(receiver, codings, limits, may_be_empty, url));
     Ok(head.map(|()| body))
 }
 

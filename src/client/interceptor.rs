@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::{Either, select};
-use http::{Extensions, Request, Response};
+use http::{Extensions, Request, Response, Uri};
 
 use super::hop::Hop;
 use super::timer::sleep;
@@ -153,6 +153,12 @@ pub(super) struct Settings<'a> {
 impl<'a> Settings<'a> {
     pub(super) fn new(own: Option<&'a RequestConfig>, client: &'a RequestConfig) -> Self {
         Self { own, client }
+    }
+
+    /// Whether the egress policies, of which each must allow, let a request for that URL leave.
+    pub(super) fn lets_out(self, url: &Uri) -> bool {
+        let policies = self.own.into_iter().chain([self.client]);
+        policies.into_iter().all(|config| config.egress.check_url(url).is_ok())
     }
 
     /// The request's value, or the client's.

@@ -12,7 +12,7 @@ use http::header::{
 use http::{Extensions, Uri};
 
 use super::interceptor::Next;
-use crate::config::sounds_secret;
+use crate::secret::sounds_secret;
 
 mod scan;
 
@@ -116,7 +116,7 @@ impl Redaction {
 
     /// The URL without user and password, and without the secrets of its query.
     pub(super) fn url(&self, uri: &Uri) -> String {
-        let bare = crate::error::without_credentials(uri);
+        let bare = crate::secret::without_credentials(uri);
         String::from_utf8_lossy(&self.pairs(bare.as_bytes(), QUERY_ENDS)).into_owned()
     }
 

@@ -12,9 +12,10 @@ use url::Url;
 use super::interceptor::{Interceptor, InterceptorFuture, Next, Settings};
 use super::trail::Trail;
 use crate::body::AsyncBody;
-use crate::config::{RedirectAction, RedirectHop, RedirectPolicy, RequestConfig, sounds_secret};
+use crate::config::{RedirectAction, RedirectHop, RedirectPolicy, RequestConfig};
 use crate::easy::trace::Resent;
-use crate::error::{Error, ErrorKind, without_credentials};
+use crate::error::{Error, ErrorKind};
+use crate::secret::{sounds_secret, without_credentials, without_secrets};
 
 /// Follows redirects, as far as the policy says.
 pub(super) struct Redirects;
@@ -185,7 +186,9 @@ fn follow<B>(head: &mut Head, response: &Response<B>, rules: &Rules) -> Result<O
         target = with_user;
     }
     if rules.auto_referer {
-        match HeaderValue::try_from(without_credentials(&head.uri)) {
+        // Another origin learns where the request came from, not what it asked there.
+        let page = if other_origin { root(&head.uri) } else { without_credentials(&head.uri) };
+        match HeaderValue::try_from(page) {
             Ok(referer) if !(from_https && to_http) => drop(head.headers.insert(REFERER, referer)),
             _ => drop(head.headers.remove(REFERER)),
         }
@@ -221,7 +224,7 @@ fn is_redirect(status: StatusCode) -> bool {
 fn check_downgrade(from: &Uri, target: &Uri, rules: &Rules) -> Result<(), Error> {
     if from.scheme() == Some(&Scheme::HTTPS) && target.scheme() == Some(&Scheme::HTTP) && !rules.to_http {
         return Err(Error::new(ErrorKind::NotAllowed)
-            .with_detail(format!("a redirect from https to {}", without_credentials(target)))
+            .with_detail(format!("a redirect from https to {}", without_secrets(target)))
             .with_url(from));
     }
     Ok(())
@@ -240,6 +243,9 @@ fn after_decision(head: &mut Head, proposed: &Head, from: &Uri, rules: &Rules) -
     let other_origin = origin(from) != origin(&head.uri);
     if other_origin {
         let old = &proposed.headers;
+        if head.headers.get(HOST) == old.get(HOST) {
+            head.headers.remove(HOST);
+        }
         remove_all(&mut head.headers, |name, value| {
             rules.is_secret(name, value) && old.get_all(name).iter().any(|before| before == value)
         });
@@ -264,6 +270,12 @@ fn with_user_of(base: &Uri, target: &Uri) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
+/// `scheme://host:port/`
+fn root(uri: &Uri) -> String {
+    let port = uri.port_u16().map_or_else(String::new, |port| format!(":{port}"));
+    format!("{}://{}{port}/", uri.scheme_str().unwrap_or_default(), uri.host().unwrap_or_default())
+}
+
 fn origin(uri: &Uri) -> (Option<&str>, Option<String>, Option<u16>) {
     let default = match uri.scheme_str() {
         Some("https") => Some(443),
@@ -276,7 +288,7 @@ fn origin(uri: &Uri) -> (Option<&str>, Option<String>, Option<u16>) {
 fn resolve(base: &Uri, location: &HeaderValue) -> Result<Uri, Error> {
     let bad = || {
         Error::new(ErrorKind::ProtocolViolation)
-            .with_detail(format!("the Location of a redirect is not a URL: {}", location.as_bytes().escape_ascii()))
+            .with_detail(format!("the Location of a redirect is not a URL: {}", for_an_error(location)))
             .with_url(base)
     };
     let reference: String = location
@@ -295,6 +307,14 @@ fn resolve(base: &Uri, location: &HeaderValue) -> Result<Uri, Error> {
     let _ = target.set_password(None);
     target.set_fragment(None);
     target.as_str().parse().map_err(|_| bad())
+}
+
+/// What cannot be read as a URL may hold a password all the same, and be long.
+fn for_an_error(location: &HeaderValue) -> String {
+    let text = location.as_bytes().escape_ascii().to_string();
+    let text = text.split(['?', '#']).next().unwrap_or_default();
+    let text = text.rsplit('@').next().unwrap_or_default();
+    text.chars().take(200).collect()
 }
 
 #[cfg(test)]
@@ -428,10 +448,39 @@ mod tests {
     }
 
     #[test]
+    fn a_location_that_is_none_is_shown_short_and_without_a_password() {
+        for location in ["http://u:c4nary@exa mple/", "http://[c4nary@/?c4nary", "http://a:c4nary@b@[/"] {
+            let mut head = head(Method::GET, "http://a.test/");
+            let error = follow(&mut head, &redirect(302, location), &Rules::default()).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("c4nary"), "{error:?}");
+        }
+        let mut head = head(Method::GET, "http://a.test/");
+        let long = redirect(302, &format!("http://[{}", "x".repeat(90_000)));
+        assert!(follow(&mut head, &long, &Rules::default()).unwrap_err().to_string().len() < 400);
+    }
+
+    #[test]
+    fn the_name_of_the_old_host_does_not_go_where_a_policy_decides() {
+        let mut proposed = head(Method::GET, "http://a.test/x");
+        proposed.headers.insert(HOST, HeaderValue::from_static("a.test"));
+        let mut chosen = Head { uri: "http://b.test/".parse().unwrap(), ..proposed.clone() };
+        let from = "http://a.test/".parse().unwrap();
+        assert!(after_decision(&mut chosen, &proposed, &from, &Rules::default()).unwrap());
+        assert!(!chosen.headers.contains_key(HOST));
+        let mut chosen = Head { uri: "http://b.test/".parse().unwrap(), ..proposed.clone() };
+        chosen.headers.insert(HOST, HeaderValue::from_static("c.test"));
+        after_decision(&mut chosen, &proposed, &from, &Rules::default()).unwrap();
+        assert_eq!(chosen.headers[HOST], "c.test", "what the policy set itself stays");
+    }
+
+    #[test]
     fn a_referer_is_set_when_asked_for() {
         let config = Rules { auto_referer: true, ..Default::default() };
         let mut head = head(Method::GET, "http://u:p@a.test/x");
         follow(&mut head, &redirect(302, "/y"), &config).unwrap();
         assert_eq!(head.headers[REFERER], "http://a.test/x");
+        let mut head = self::head(Method::GET, "http://u:p@a.test:81/x?token=1");
+        follow(&mut head, &redirect(302, "http://b.test/"), &config).unwrap();
+        assert_eq!(head.headers[REFERER], "http://a.test:81/");
     }
 }

@@ -73,7 +73,10 @@ impl Memory {
 
     /// Sends to the alternative that the origin has announced, if there is one, and to the origin if that does not answer.
     async fn send(&self, request: Request<AsyncBody>, next: Next<'_>, uri: &Uri) -> Result<Response<AsyncBody>, Error> {
-        let best = |cache: &AltSvcCache| cache.best(uri, SystemTime::now(), &spoken());
+        let settings = next.settings(request.extensions());
+        // A server that is allowed must not lead to one that is not.
+        let allowed = |to: &Alternative| to.url().is_some_and(|url| settings.lets_out(&url));
+        let best = |cache: &AltSvcCache| cache.best(uri, SystemTime::now(), &spoken()).filter(allowed);
         let Some((cache, alternative)) = self.alt_svc.as_ref().and_then(|cache| Some((cache, best(cache)?))) else {
             return next.run(request).await;
         };

@@ -65,7 +65,7 @@ async fn try_all(
             Err(_) => return finish(result, attempts),
         }
         #[cfg(feature = "tracing")]
-        tracing::debug!(attempts, ?wait, uri = %crate::error::without_credentials(&parts.uri), "trying again");
+        tracing::debug!(attempts, ?wait, uri = %crate::secret::without_secrets(&parts.uri), "trying again");
         // Drained here, so that its connection can serve the next attempt.
         drop(result);
         sleep(wait).await;

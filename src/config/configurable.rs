@@ -482,12 +482,13 @@ pub trait Configurable: Sealed + Sized {
     /// (`CURLOPT_DOH_URL`)
     #[must_use]
     fn dns_over_https<'a>(self, url: impl Into<Option<&'a str>>) -> Self {
-        let url = url.into();
+        let url = url.into().map(|url| url::Url::parse(url).ok().filter(|url| url.scheme() == "https"));
         self.with_config(|config| {
-            if url.is_some_and(|url| !url::Url::parse(url).is_ok_and(|url| url.scheme() == "https")) {
+            if matches!(url, Some(None)) {
                 config.set_invalid("DNS over HTTPS needs an https URL".into());
             }
-            config.names.over_https = Some(url.map(Into::into));
+            // As it was understood, not as it was written: the two may differ by line breaks.
+            config.names.over_https = Some(url.flatten().map(|url| url.as_str().into()));
         })
     }
 

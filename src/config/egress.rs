@@ -2,7 +2,7 @@
 //!
 //! Names are checked before anything is sent, addresses when a connection is made and again when one is used again.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -168,12 +168,11 @@ impl Rules {
             return Err(format!("the scheme `{scheme}` is not among the allowed ones"));
         }
         let Some((host, port)) = host_and_port(url) else { return Err("the URL names no host".into()) };
-        if let Some(ports) = &self.ports
-            && !ports.iter().any(|range| range.contains(&port))
-        {
-            return Err(format!("the port {port} is not among the allowed ones"));
-        }
-        if let Some(rule) = self.denied_hosts.iter().find(|rule| rule.covers(&host, port)) {
+        self.check_port(port)?;
+        let address = host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+        let inner = address.and_then(inner_v4).map(|inner| inner.to_string());
+        let denies = |rule: &&Host| rule.covers(&host, port) || inner.as_ref().is_some_and(|v4| rule.covers(v4, port));
+        if let Some(rule) = self.denied_hosts.iter().find(denies) {
             return Err(format!("the host `{host}` is refused by `{}`", rule.text));
         }
         if let Some(allowed) = &self.allowed_hosts
@@ -181,15 +180,23 @@ impl Rules {
         {
             return Err(format!("the host `{host}` is not on the list of allowed ones"));
         }
-        match host.trim_matches(['[', ']']).parse::<IpAddr>() {
-            Ok(address) => self.check_address(address),
-            Err(_) => Ok(()),
+        address.map_or(Ok(()), |address| self.check_address(address))
+    }
+
+    fn check_port(&self, port: u16) -> Result<(), String> {
+        match &self.ports {
+            Some(ports) if !ports.iter().any(|range| range.contains(&port)) => {
+                Err(format!("the port {port} is not among the allowed ones"))
+            }
+            _ => Ok(()),
         }
     }
 
     fn check_address(&self, address: IpAddr) -> Result<(), String> {
         let refused = |rule: &dyn std::fmt::Display| Err(format!("the address {address} is refused by `{rule}`"));
-        if let Some(network) = self.denied_networks.iter().find(|network| network.contains(&address)) {
+        let inner = inner_v4(address).map(IpAddr::V4);
+        let denies = |network: &&IpNet| network.contains(&address) || inner.is_some_and(|v4| network.contains(&v4));
+        if let Some(network) = self.denied_networks.iter().find(denies) {
             return refused(network);
         }
         if !self.public_only || self.allowed_networks.iter().any(|network| network.contains(&address)) {
@@ -245,7 +252,11 @@ impl Egress {
         for EgressPolicy(rules) in &self.0 {
             let result = match peer {
                 _ if proxy && !rules.proxies => Err("a proxy, and `allow_proxies` does not consent".into()),
-                Peer::Address(address) => rules.check_address(address.ip()),
+                // The port of a proxy is not the target's, which was checked with the URL.
+                Peer::Address(address) if proxy => rules.check_address(address.ip()),
+                Peer::Address(address) => {
+                    rules.check_port(address.port()).and_then(|()| rules.check_address(address.ip()))
+                }
                 Peer::Other if rules.unix_sockets => Ok(()),
                 Peer::Other => Err("not an internet address, and `allow_unix_sockets` does not consent".into()),
             };
@@ -314,6 +325,20 @@ impl Host {
         let name = if self.name.starts_with('.') { host.ends_with(&self.name) } else { host == self.name };
         name && self.port.is_none_or(|own| own == port)
     }
+}
+
+/// The IPv4 address that an IPv6 address stands for: mapped (RFC 4291 2.5.5.2), compatible, translated by NAT64 (RFC 6052
+/// 2.1) or reached by 6to4 (RFC 3056 2).
+fn inner_v4(address: IpAddr) -> Option<Ipv4Addr> {
+    let IpAddr::V6(v6) = address else { return None };
+    let [a, b, c, d] = match v6.octets() {
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] => [a, b, c, d],
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] if !v6.is_loopback() && !v6.is_unspecified() => [a, b, c, d],
+        [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] => [a, b, c, d],
+        [0x20, 0x02, a, b, c, d, ..] => [a, b, c, d],
+        _ => return None,
+    };
+    Some(Ipv4Addr::new(a, b, c, d))
 }
 
 /// The network that keeps an address out of the public internet (the IANA registries of special-purpose addresses).
@@ -477,6 +502,26 @@ mod tests {
         check(policy, &["http://10.1.2.3/", "http://[::1]/"], &["http://10.2.0.1/", "http://10.1.9.1/"]);
         let error = egress(EgressPolicy::public_internet()).check_url(&"http://127.1/".parse().unwrap()).unwrap_err();
         assert!(error.to_string().contains("127.0.0.1 is refused by `loopback 127.0.0.0/8`"), "{error}");
+    }
+
+    #[test]
+    fn what_is_refused_is_refused_in_the_clothes_of_ipv6_too() {
+        let forms = ["[::ffff:10.0.0.1]", "[::ffff:a00:1]", "[::10.0.0.1]", "[64:ff9b::10.0.0.1]", "[2002:a00:1::1]"];
+        for form in forms {
+            let url = format!("http://{form}/");
+            check(EgressPolicy::new().deny_addresses(["10.0.0.0/8"]), &["http://[::1]/"], &[&url]);
+            check(EgressPolicy::new().deny_hosts(["10.0.0.1"]), &["http://[::1]/"], &[&url]);
+            check(EgressPolicy::new().deny_addresses(["11.0.0.0/8"]).deny_hosts(["11.0.0.1"]), &[&url], &[]);
+        }
+    }
+
+    #[test]
+    fn ports_hold_for_where_a_connection_goes() {
+        let policy = EgressPolicy::new().allow_ports(443..=443).allow_proxies(true);
+        let peer = |port| Peer::Address(SocketAddr::new([93, 184, 216, 34].into(), port));
+        assert!(egress(policy.clone()).check_peer(peer(443), false).is_ok());
+        assert!(egress(policy.clone()).check_peer(peer(22), false).is_err());
+        assert!(egress(policy).check_peer(peer(3128), true).is_ok(), "a proxy's port is its own");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! whole. Both are set through [`Configurable`]: on a client's builder the settings are the defaults of its requests, on
 //! a request (or its builder) they win over those. What is set nowhere has the default that its method names.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use http::header::{HeaderMap, HeaderName};
 use crate::body::ContentCoding;
 use crate::cookies::CookieJar;
 use crate::error::{Error, ErrorKind};
+use crate::secret::Shown;
 
 mod auth;
 mod configurable;
@@ -24,7 +26,6 @@ mod progress;
 mod proxy;
 mod redirect;
 mod retry;
-mod secret;
 mod sockets;
 mod tls;
 mod version;
@@ -44,7 +45,6 @@ pub(crate) use proxy::{ProxyKind, ProxyServer};
 pub use redirect::{CustomPolicy, RedirectAction, RedirectHop, RedirectPolicy};
 pub(crate) use retry::{Outcome, Repeatable};
 pub use retry::{RetryBudget, RetryPolicy};
-pub(crate) use secret::sounds_secret;
 pub use sockets::NetworkInterface;
 pub(crate) use sockets::{RECEIVE_BUFFERS, Sockets, UPLOAD_BUFFERS, UnixSocket};
 pub use tls::{CaCertificates, ClientCertificate, Roots, TlsConfig, TlsVersion};
@@ -154,7 +154,7 @@ impl RequestConfig {
 }
 
 /// Settings of a client as a whole.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct ClientConfig {
     /// The defaults of the client's requests.
     pub(crate) request: Arc<RequestConfig>,
@@ -163,6 +163,27 @@ pub struct ClientConfig {
     pub(crate) max_connections_per_host: Option<usize>,
     pub(crate) connection_cache_size: Option<usize>,
     pub(crate) max_concurrent_streams: Option<u32>,
+}
+
+impl fmt::Debug for ClientConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            request,
+            default_headers,
+            max_connections,
+            max_connections_per_host,
+            max_concurrent_streams,
+            connection_cache_size,
+        } = self;
+        f.debug_struct("ClientConfig")
+            .field("request", request)
+            .field("default_headers", &Shown(default_headers))
+            .field("max_connections", max_connections)
+            .field("max_connections_per_host", max_connections_per_host)
+            .field("max_concurrent_streams", max_concurrent_streams)
+            .field("connection_cache_size", connection_cache_size)
+            .finish()
+    }
 }
 
 #[cfg(test)]

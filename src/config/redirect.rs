@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode, Uri};
 
+use crate::secret::{Shown, without_secrets};
+
 /// The redirects that [`RedirectPolicy::Follow`] follows at most.
 const MOST: u32 = 10;
 
@@ -55,7 +57,6 @@ impl RedirectPolicy {
 }
 
 /// A redirect that is about to be followed.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct RedirectHop<'a> {
     /// The status that asks for it.
@@ -72,6 +73,20 @@ pub struct RedirectHop<'a> {
     pub uri: &'a mut Uri,
     /// The headers of the next request.
     pub headers: &'a mut HeaderMap,
+}
+
+impl fmt::Debug for RedirectHop<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedirectHop")
+            .field("status", &self.status)
+            .field("response_headers", &Shown(self.response_headers))
+            .field("from", &without_secrets(self.from))
+            .field("followed", &self.followed)
+            .field("method", &self.method)
+            .field("uri", &without_secrets(self.uri))
+            .field("headers", &Shown(self.headers))
+            .finish()
+    }
 }
 
 /// What to do with a redirect.

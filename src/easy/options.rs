@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Easy, route, secure};
 use crate::config::{Auth, CONNECT_TIMEOUT, IpVersion, Names, NetRc, RequestConfig, Sockets, UnixSocket, Version};
 use crate::error::{Error, ErrorKind};
+use crate::ffi::egress as guards;
 use crate::ffi::options::{self, LongOption, OffsetOption, TextOption};
 use crate::ffi::sockets;
 
@@ -95,8 +96,9 @@ pub(super) fn configure(easy: &mut Easy, config: &RequestConfig) -> Result<(), E
     if progress.is_some() {
         easy.progress(true).map_err(failed)?;
     }
+    guards::guard_requests(easy).map_err(failed)?;
     if !egress.is_open() {
-        crate::ffi::egress::guard(easy).map_err(failed)?;
+        guards::guard_sockets(easy).map_err(failed)?;
     }
     options::set_long(easy, LongOption::HttpVersion, curl_version(version.unwrap_or_default().0)?).map_err(failed)?;
     easy.tcp_nodelay(tcp_nodelay.unwrap_or(true)).map_err(failed)?;

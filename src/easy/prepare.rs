@@ -20,7 +20,7 @@ use super::trace::Trace;
 use super::transfer::{Challenges, Start};
 use super::{Easy, pool::Pool, route, secure};
 use crate::body::ACCEPTED_CODINGS;
-use crate::config::{Auth, ProxyKind, ProxyServer, RequestConfig, Version};
+use crate::config::{Auth, ProxyKind, ProxyServer, Repeatable, RequestConfig, RetryPolicy, Version};
 use crate::error::{Error, ErrorKind, shown};
 use crate::ffi::held::{self, HeaderList, ListOption};
 use crate::ffi::{options, ws};
@@ -81,6 +81,7 @@ impl Prepare {
             }
         };
         let trace = Trace::begin(&self.request);
+        let repeatable = self.is_repeatable();
         easy.get_mut().transfer.start(Start {
             trace,
             upgrade: matches!(self.upload, Upload::WebSocket),
@@ -92,8 +93,17 @@ impl Prepare {
             config: &self.config,
             limit: self.time_left.or(self.config.timeout.flatten()),
             challenges,
+            repeatable,
         });
         Ok(easy)
+    }
+
+    /// Whether libcurl may send the request again by itself, when a connection that was used before ends without a word.
+    fn is_repeatable(&self) -> bool {
+        // What the handler writes libcurl cannot get twice: it starts again only if it has asked for none of it.
+        matches!(self.upload, Upload::Handler { .. })
+            || Repeatable::new(self.request.method(), self.request.headers(), true).idempotent
+            || self.config.retry.as_ref().and_then(Option::as_ref).is_some_and(RetryPolicy::takes_any_method)
     }
 
     /// Returns which challenges libcurl answers itself.
@@ -388,7 +398,7 @@ impl Target {
         let mut value = HeaderValue::try_from(format!("Basic {}", BASE64_STANDARD.encode(decode_percent(user)?)))
             .map_err(|_| Error::invalid_request("the URL's credentials cannot be used"))?;
         value.set_sensitive(true);
-        Ok(Self { url: crate::error::without_credentials(uri), auth: Some(value) })
+        Ok(Self { url: crate::secret::without_credentials(uri), auth: Some(value) })
     }
 }
 

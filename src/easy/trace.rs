@@ -35,13 +35,13 @@ mod off {
 
 #[cfg(feature = "tracing")]
 mod on {
-    use http::{Request, Response, Uri, Version};
+    use http::{Request, Response, Version};
     use tracing::field::Empty;
 
     use super::Resent;
-    use crate::config::sounds_secret;
-    use crate::error::{Error, without_credentials};
+    use crate::error::Error;
     use crate::handler::Facts;
+    use crate::secret::without_secrets;
 
     pub(in crate::easy) struct Trace(tracing::Span);
 
@@ -116,17 +116,5 @@ mod on {
             Version::HTTP_3 => "3",
             _ => "1.1",
         }
-    }
-
-    /// The URL without user and password, and without the values of parameters that usually are secrets.
-    fn without_secrets(uri: &Uri) -> String {
-        let text = without_credentials(uri);
-        let Some((path, query)) = text.split_once('?') else { return text };
-        let hide = |pair: &str| match pair.split_once('=') {
-            Some((name, _)) if sounds_secret(&name.to_ascii_lowercase()) => format!("{name}=REDACTED"),
-            _ => pair.to_owned(),
-        };
-        let query: Vec<_> = query.split('&').map(hide).collect();
-        format!("{path}?{}", query.join("&"))
     }
 }

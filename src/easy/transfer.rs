@@ -86,6 +86,10 @@ struct Active {
     /// libcurl must be told of lanes that go on, outside its callbacks.
     resume: bool,
     challenges: Challenges,
+    /// libcurl may send the request again by itself.
+    repeatable: bool,
+    /// The request was sent on a connection that was used before, and no line of an answer has come since.
+    unanswered: bool,
     /// A head that is the response's unless libcurl answers it: then another status line comes before any body.
     held_back: Option<Response<()>>,
     failure: Option<Error>,
@@ -116,6 +120,8 @@ pub(super) struct Start<'a> {
     /// The total time that libcurl was told.
     pub(super) limit: Option<Duration>,
     pub(super) challenges: Challenges,
+    /// See `Prepare::is_repeatable`.
+    pub(super) repeatable: bool,
 }
 
 /// Progress is told once in so long at most.
@@ -125,7 +131,8 @@ const LATENESS: Duration = Duration::from_millis(50);
 
 impl Transfer {
     pub(super) fn start(&mut self, start: Start<'_>) {
-        let Start { trace, handler, control, first, uri, to_head, upgrade, config, limit, challenges } = start;
+        let Start { trace, handler, control, first, uri, to_head, upgrade, config, limit, challenges, repeatable } =
+            start;
         let (machine, effect) = Machine::new(first, Instant::now());
         let watch = Watch::new(config, Instant::now());
         if effect == Effect::Abort || machine.deadline().is_some() {
@@ -152,6 +159,8 @@ impl Transfer {
             responded: false,
             resume: false,
             challenges,
+            repeatable,
+            unanswered: false,
             held_back: None,
             failure: None,
         }));
@@ -509,6 +518,7 @@ impl Active {
 impl Callbacks for Transfer {
     fn on_header(&mut self, live: Live<'_>, line: &[u8]) -> bool {
         let Some(active) = &mut self.active else { return false };
+        active.unanswered = false;
         if line.starts_with(b"HTTP/") && active.held_back.take().is_some() {
             active.head = HeadParser::default();
         }
@@ -550,6 +560,20 @@ impl Callbacks for Transfer {
                 false
             }
         }
+    }
+
+    fn may_send(&mut self, live: Live<'_>, peer: &dyn Fn() -> Option<SocketAddr>) -> bool {
+        let (Some(active), Some(config)) = (&mut self.active, &self.applied) else { return false };
+        if active.unanswered && !active.repeatable {
+            // libcurl would send it a second time, of whatever method it is (RFC 9110 9.2.2).
+            active.failure.get_or_insert_with(|| {
+                Error::new(ErrorKind::Io)
+                    .with_detail("the connection was closed before a response, and the request is not safe to repeat")
+            });
+            return false;
+        }
+        active.unanswered = live.connections_made() == 0;
+        config.egress.is_open() || self.may_connect(live, peer())
     }
 
     fn on_seek(&mut self, to: SeekFrom) -> SeekResult {

@@ -18,27 +18,36 @@ const ABORT: c_int = 1;
 
 type Prereq = extern "C" fn(*mut c_void, *mut c_char, *mut c_char, c_int, c_int) -> c_int;
 
-/// Makes the handle ask [`Callbacks::may_connect`] before it opens a socket and before it uses a connection.
+/// Makes the handle ask [`Callbacks::may_connect`] before it opens a socket.
 ///
 /// A reset of the handle takes this back.
-pub(crate) fn guard<T: Callbacks>(easy: &mut Easy2<Held<T>>) -> Result<(), curl::Error> {
+pub(crate) fn guard_sockets<T: Callbacks>(easy: &mut Easy2<Held<T>>) -> Result<(), curl::Error> {
     let held: *mut c_void = std::ptr::from_mut(easy.get_mut()).cast();
     let open: curl_sys::curl_opensocket_callback = open_socket::<T>;
-    let prereq: Prereq = before_request::<T>;
     // SAFETY: the callback has the type that the option asks for.
     check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), curl_sys::CURLOPT_OPENSOCKETFUNCTION, open) })?;
     // SAFETY: the held value lives in a box of the easy handle, at one address until the handle is gone.
-    check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), curl_sys::CURLOPT_OPENSOCKETDATA, held) })?;
-    // SAFETY: as for the first.
+    check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), curl_sys::CURLOPT_OPENSOCKETDATA, held) })
+}
+
+/// Makes the handle ask [`Callbacks::may_send`] before it sends a request, on a new connection or a used one, for the
+/// first time or again.
+///
+/// A reset of the handle takes this back.
+pub(crate) fn guard_requests<T: Callbacks>(easy: &mut Easy2<Held<T>>) -> Result<(), curl::Error> {
+    let held: *mut c_void = std::ptr::from_mut(easy.get_mut()).cast();
+    let prereq: Prereq = before_request::<T>;
+    // SAFETY: the callback has the type that the option asks for.
     check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), PREREQ_FUNCTION, prereq) })?;
-    // SAFETY: as for the second.
+    // SAFETY: the held value lives in a box of the easy handle, at one address until the handle is gone.
     check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), PREREQ_DATA, held) })
 }
 
-fn ask<T: Callbacks>(client: *mut c_void, address: Option<SocketAddr>) -> bool {
-    // SAFETY: `guard` gave libcurl this pointer, and nobody else uses the value during a callback.
+/// A panic is a refusal: it must not unwind into libcurl.
+fn ask<T: Callbacks>(client: *mut c_void, question: impl FnOnce(&mut Held<T>) -> bool) -> bool {
+    // SAFETY: a guard gave libcurl this pointer, and nobody else uses the value during a callback.
     let held = unsafe { &mut *client.cast::<Held<T>>() };
-    catch_unwind(AssertUnwindSafe(|| held.may_connect(address))).unwrap_or(false)
+    catch_unwind(AssertUnwindSafe(|| question(held))).unwrap_or(false)
 }
 
 extern "C" fn open_socket<T: Callbacks>(
@@ -49,7 +58,7 @@ extern "C" fn open_socket<T: Callbacks>(
     const BAD: Socket = -1;
     // SAFETY: libcurl passes an address that it filled in.
     let address = unsafe { &*address };
-    if !ask::<T>(client, internet_address(address)) {
+    if !ask::<T>(client, |held| held.may_connect(internet_address(address))) {
         return BAD;
     }
     #[cfg(target_os = "linux")]
@@ -92,8 +101,10 @@ extern "C" fn before_request<T: Callbacks>(
         // SAFETY: libcurl passes a string that lives during the call.
         unsafe { std::ffi::CStr::from_ptr(peer) }.to_str().ok()
     };
-    // An IPv6 address may come with its zone.
-    let ip = text.and_then(|text| text.split('%').next()?.parse().ok());
-    let port = u16::try_from(port).unwrap_or(0);
-    if ask::<T>(client, ip.map(|ip| SocketAddr::new(ip, port))) { 0 } else { ABORT }
+    let peer = || {
+        // An IPv6 address may come with its zone.
+        let ip = text.and_then(|text| text.split('%').next()?.parse().ok())?;
+        Some(SocketAddr::new(ip, u16::try_from(port).unwrap_or(0)))
+    };
+    if ask::<T>(client, |held| held.may_send(&peer)) { 0 } else { ABORT }
 }

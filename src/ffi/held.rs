@@ -1,5 +1,6 @@
 //! Data that libcurl reads during a transfer, kept alive with it. Nothing here is changed while a transfer runs.
 
+use std::net::SocketAddr;
 use std::ptr;
 
 use bytes::Bytes;
@@ -31,8 +32,10 @@ pub(crate) trait Callbacks {
     fn on_seek(&mut self, to: std::io::SeekFrom) -> SeekResult;
     /// Received and sent, each with its total where that is known.
     fn on_progress(&mut self, received: (u64, Option<u64>), sent: (u64, Option<u64>));
-    /// Whether a connection to there, made or about to be made, may be used. `None` is no internet address.
-    fn may_connect(&mut self, live: Live<'_>, peer: Option<std::net::SocketAddr>) -> bool;
+    /// Whether a connection to there may be made. `None` is no internet address.
+    fn may_connect(&mut self, live: Live<'_>, peer: Option<SocketAddr>) -> bool;
+    /// Whether the request may be sent now, on a connection to what `peer` tells.
+    fn may_send(&mut self, live: Live<'_>, peer: &dyn Fn() -> Option<SocketAddr>) -> bool;
 }
 
 /// Makes an easy handle around a transfer.
@@ -72,10 +75,16 @@ impl<T: Callbacks> Handler for Held<T> {
 }
 
 impl<T: Callbacks> Held<T> {
-    pub(super) fn may_connect(&mut self, peer: Option<std::net::SocketAddr>) -> bool {
+    pub(super) fn may_connect(&mut self, peer: Option<SocketAddr>) -> bool {
         // SAFETY: `easy` made the handle that owns this value and the pointer in one go, and neither changes after.
         let live = unsafe { Live::new(self.raw) };
         self.transfer.may_connect(live, peer)
+    }
+
+    pub(super) fn may_send(&mut self, peer: &dyn Fn() -> Option<SocketAddr>) -> bool {
+        // SAFETY: as in `may_connect`.
+        let live = unsafe { Live::new(self.raw) };
+        self.transfer.may_send(live, peer)
     }
 }
 

@@ -64,7 +64,7 @@ impl Client {
         let method = spec.method.to_string();
         let max_size = spec.max_size;
         let request = spec.into_request().map_err(|message| failure::invalid(&message, at))?;
-        let url = crate::error::without_credentials(request.uri());
+        let url = crate::secret::without_credentials(request.uri());
         let future = self.client.send_async(request);
         let result = run::wait(async {
             let mut response = future.await?;
@@ -337,7 +337,7 @@ impl Reply {
     fn new(response: Response<()>, body: Vec<u8>) -> Self {
         Self(Arc::new(ReplyParts {
             status: response.status(),
-            url: response.effective_uri().map(crate::error::without_credentials).unwrap_or_default(),
+            url: response.effective_uri().map(crate::secret::without_credentials).unwrap_or_default(),
             version: format!("{:?}", response.version()),
             metrics: response.metrics(),
             headers: response.into_parts().0.headers,

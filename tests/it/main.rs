@@ -26,6 +26,7 @@ mod executors;
 mod handler;
 #[cfg(feature = "record")]
 mod har;
+mod injection;
 mod interceptors;
 mod isahc;
 mod limits;
@@ -35,6 +36,7 @@ mod redirects;
 mod retries;
 #[cfg(feature = "script")]
 mod script;
+mod security;
 mod stats;
 mod streaming;
 mod tls;

@@ -49,6 +49,13 @@ pub(crate) struct Alternative {
     pub(crate) port: u16,
 }
 
+impl Alternative {
+    /// As if it were an origin of its own.
+    pub(crate) fn url(&self) -> Option<Uri> {
+        format!("https://{}:{}/", self.host, self.port).parse().ok()
+    }
+}
+
 /// Host and port of an `https` origin.
 type Origin = (Box<str>, u16);
 

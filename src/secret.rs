@@ -1,0 +1,102 @@
+//! Which names usually stand for secrets, and texts without what they hold. Knows no policy; hides, and decides nothing.
+
+use std::fmt;
+
+use http::header::{COOKIE, SET_COOKIE};
+use http::{HeaderMap, Uri};
+
+/// Whether a header, a field or a parameter of this name usually carries a key. The name is lower case.
+pub(crate) fn sounds_secret(name: &str) -> bool {
+    const WORDS: [&str; 13] = [
+        "auth",
+        "authorization",
+        "authentication",
+        "bearer",
+        "jwt",
+        "key",
+        "signature",
+        "sig",
+        "session",
+        "sessionid",
+        "pwd",
+        "credential",
+        "credentials",
+    ];
+    const PARTS: [&str; 6] = ["token", "secret", "password", "passphrase", "passwd", "apikey"];
+    // It protects a request from being done twice, and nothing from being seen.
+    name != "idempotency-key"
+        && (name.split(['-', '_']).any(|word| WORDS.contains(&word)) || PARTS.iter().any(|part| name.contains(part)))
+}
+
+/// `scheme://host:port/path?query`, with user and password left out.
+pub(crate) fn without_credentials(url: &Uri) -> String {
+    let text = url.to_string();
+    match url.authority() {
+        Some(authority) if authority.as_str().contains('@') => {
+            let bare = authority.as_str().rsplit_once('@').map_or("", |(_, host)| host);
+            text.replacen(authority.as_str(), bare, 1)
+        }
+        _ => text,
+    }
+}
+
+/// The URL without user and password, and without the values of parameters that usually are secrets.
+pub(crate) fn without_secrets(url: &Uri) -> String {
+    let text = without_credentials(url);
+    let Some((path, query)) = text.split_once('?') else { return text };
+    let hide = |pair: &str| match pair.split_once('=') {
+        Some((name, _)) if sounds_secret(&name.to_ascii_lowercase()) => format!("{name}=REDACTED"),
+        _ => pair.to_owned(),
+    };
+    let query: Vec<_> = query.split('&').map(hide).collect();
+    format!("{path}?{}", query.join("&"))
+}
+
+/// Headers for `Debug`: without the values that are marked as sensitive or whose name sounds so.
+pub(crate) struct Shown<'a>(pub(crate) &'a HeaderMap);
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut map = f.debug_map();
+        for (name, value) in self.0 {
+            if *name == COOKIE || *name == SET_COOKIE || sounds_secret(name.as_str()) {
+                map.entry(name, &format_args!("REDACTED"));
+            } else {
+                // A value that is marked hides itself.
+                map.entry(name, value);
+            }
+        }
+        map.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_and_headers_are_shown_without_their_secrets() {
+        let url = "https://u:c4nary@a.test/p?page=1&api_key=c4nary&X-Amz-Signature=c4nary&Token=c4nary".parse().unwrap();
+        let shown = without_secrets(&url);
+        assert!(shown.starts_with("https://a.test/p?page=1&api_key=REDACTED") && !shown.contains("c4nary"), "{shown}");
+        let mut headers = HeaderMap::new();
+        for name in ["authorization", "cookie", "set-cookie", "x-api-key", "x-marked"] {
+            headers.insert(name, "c4nary".parse().unwrap());
+        }
+        headers.get_mut("x-marked").unwrap().set_sensitive(true);
+        headers.insert("accept", "text/plain".parse().unwrap());
+        let shown = format!("{:?}", Shown(&headers));
+        assert!(shown.contains("text/plain") && !shown.contains("c4nary"), "{shown}");
+    }
+
+    #[test]
+    fn keys_are_told_from_other_words() {
+        for name in ["x-api-key", "api_key", "authorization", "x-amz-signature", "sig", "client_secret", "accesstoken"]
+        {
+            assert!(sounds_secret(name), "{name}");
+        }
+        for name in ["accept", "author", "x-author", "idempotency-key", "monkey", "keyboard", "design", "page"] {
+            assert!(!sounds_secret(name), "{name}");
+        }
+    }
+}
