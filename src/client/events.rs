@@ -202,8 +202,8 @@ impl EventStream {
         self
     }
 
-    /// Goes on after the event of this id, known from an earlier run. An id that a header cannot carry is not sent. Default: from
-    /// now on.
+    /// Goes on after the event of this id, known from an earlier run. An id that a header cannot carry is not sent.
+    /// Default: from now on.
     pub fn resume_after(mut self, id: impl Into<String>) -> Self {
         self.last_id = id.into();
         self

@@ -52,8 +52,8 @@ pub trait Configurable: Sealed + Sized {
     /// The most time that the name of the host may take to be resolved. Default: no limit of its own; it is part of
     /// [`connect_timeout`](Self::connect_timeout).
     ///
-    /// The error's phase is [`NameResolution`](crate::error::TimeoutPhase::NameResolution). The limit is kept here: libcurl has
-    /// none.
+    /// The error's phase is [`NameResolution`](crate::error::TimeoutPhase::NameResolution). The limit is kept here:
+    /// libcurl has none.
     #[must_use]
     fn resolve_timeout(self, limit: impl Into<Option<Duration>>) -> Self {
         self.with_config(|config| config.resolve_timeout = Some(limit.into()))
@@ -62,7 +62,8 @@ pub trait Configurable: Sealed + Sized {
     /// The most time from the end of the request to the head of its response. The time that an upload takes does not
     /// count. Default: unlimited.
     ///
-    /// The error's phase is [`Response`](crate::error::TimeoutPhase::Response). The limit is kept here: libcurl has none for HTTP.
+    /// The error's phase is [`Response`](crate::error::TimeoutPhase::Response). The limit is kept here: libcurl has
+    /// none for HTTP.
     #[must_use]
     fn response_timeout(self, limit: impl Into<Option<Duration>>) -> Self {
         self.with_config(|config| config.response_timeout = Some(limit.into()))
@@ -138,8 +139,8 @@ pub trait Configurable: Sealed + Sized {
         self.with_config(|config| config.expect_continue = Some(patience.into()))
     }
 
-    /// Compresses the bodies of requests, and says so in `Content-Encoding` (RFC 9110 8.4). Empty bodies and requests that set that header
-    /// themselves are sent as they are. Not every server takes it. Default: no.
+    /// Compresses the bodies of requests, and says so in `Content-Encoding` (RFC 9110 8.4). Empty bodies and requests
+    /// that set that header themselves are sent as they are. Not every server takes it. Default: no.
     ///
     /// A body in memory is compressed when it is sent, on the caller's thread; a streaming one while it is sent, and its
     /// length is not known then.
@@ -197,8 +198,8 @@ pub trait Configurable: Sealed + Sized {
         self.with_config(|config| config.redirect_policy = Some(policy))
     }
 
-    /// Sets `Referer` (RFC 9110 10.1.3) to the redirecting URL, without its credentials and fragment, unless the redirect goes from https
-    /// to http. Default: off.
+    /// Sets `Referer` (RFC 9110 10.1.3) to the redirecting URL, without its credentials and fragment; to another origin
+    /// only `scheme://host:port/`, and from https to http none. Default: off.
     #[must_use]
     fn auto_referer(self) -> Self {
         self.with_config(|config| config.auto_referer = Some(true))
@@ -234,7 +235,8 @@ pub trait Configurable: Sealed + Sized {
         self.with_config(|config| config.retry = Some(policy))
     }
 
-    /// Keeps cookies in this jar and sends those that fit (RFC 6265bis). Clones of a jar share their cookies. Default: none.
+    /// Keeps cookies in this jar and sends those that fit (RFC 6265bis). Clones of a jar share their cookies. Default:
+    /// none.
     ///
     /// A request that sets `Cookie` itself sends both. On a request, `None` leaves the client's jar out.
     #[must_use]
@@ -312,7 +314,8 @@ pub trait Configurable: Sealed + Sized {
         })
     }
 
-    /// Whether `user:password@` in a URL (RFC 3986 3.2.1) is used for Basic authentication. Default: no, and such a URL is refused.
+    /// Whether `user:password@` in a URL (RFC 3986 3.2.1) is used for Basic authentication. Default: no, and such a URL
+    /// is refused.
     #[must_use]
     fn url_credentials(self, allow: bool) -> Self {
         self.with_config(|config| config.url_credentials = Some(allow))

@@ -109,8 +109,8 @@ impl RetryPolicy {
         self
     }
 
-    /// What limits the retries of many requests together; `None` for no such limit. Clones of a policy share one. Default: one
-    /// of its own, 20 retries for a hundred requests and 10 from the start.
+    /// What limits the retries of many requests together; `None` for no such limit. Clones of a policy share one.
+    /// Default: one of its own, 20 retries for a hundred requests and 10 from the start.
     pub fn budget(mut self, budget: impl Into<Option<RetryBudget>>) -> Self {
         self.budget = budget.into();
         self

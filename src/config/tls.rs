@@ -241,7 +241,8 @@ impl TlsConfig {
         self
     }
 
-    /// The cipher suites of TLS 1.3 to offer, as for [`ciphers_tls12`](Self::ciphers_tls12). Default: those of the TLS library.
+    /// The cipher suites of TLS 1.3 to offer, as for [`ciphers_tls12`](Self::ciphers_tls12). Default: those of the TLS
+    /// library.
     ///
     /// (`CURLOPT_TLS13_CIPHERS`)
     pub fn ciphers_tls13(mut self, list: impl AsRef<str>) -> Self {
