@@ -201,3 +201,27 @@ fn what_the_readme_promises_has_a_test() {
         }
     }
 }
+
+/// The names of the functions of a file whose lines begin like that.
+fn functions<'a>(text: &'a str, start: &str) -> Vec<&'a str> {
+    let names = text.lines().filter_map(|line| line.strip_prefix(start)?.split(['(', '<']).next());
+    names.collect()
+}
+
+#[test]
+fn every_setting_is_in_the_guide() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let source = read("src/config/configurable.rs");
+    let settings = source.split("pub trait Configurable").nth(1).and_then(|rest| rest.split("\n}\n").next()).unwrap();
+    let builder = read("src/client/builder.rs");
+    let names = [functions(settings, "    fn "), functions(&builder, "    pub fn ")].concat();
+    assert!(names.len() > 70, "{names:?}");
+    let pages = fs::read_dir(root().join("src/guide")).unwrap().map(|entry| entry.unwrap().path());
+    let guide: String = pages
+        .filter(|path| path.extension().is_some_and(|end| end == "md"))
+        .map(|path| read(path.to_str().unwrap()))
+        .collect();
+    for name in names.into_iter().filter(|name| !["new", "build"].contains(name)) {
+        assert!(guide.contains(&format!("[`{name}`](")), "`{name}` has no place in the guide");
+    }
+}

@@ -45,7 +45,7 @@ impl HttpClientBuilder {
         Self::default()
     }
 
-    /// A header for every request that does not set one of that name. Repeat it for several values.
+    /// A header for every request that does not set one of that name. Repeat it for several values. Default: none.
     pub fn default_header<N, V>(mut self, name: N, value: V) -> Self
     where
         HeaderName: TryFrom<N>,
@@ -128,20 +128,21 @@ impl HttpClientBuilder {
     }
 
     /// Adds a step around every request of this client: redirects and retries happen inside of it. The first one added is
-    /// the outermost.
+    /// the outermost. Default: none.
     pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
         self.interceptors.outer.push(Arc::new(interceptor));
         self
     }
 
     /// Adds a step around every single transfer of this client: each attempt and each hop of a redirect goes through it.
+    /// Default: none.
     pub fn network_interceptor(mut self, interceptor: impl Interceptor) -> Self {
         self.interceptors.network.push(Arc::new(interceptor));
         self
     }
 
     /// Records requests in a file, or answers them from one: see [`cassette`](crate::cassette). Innermost of all steps. The
-    /// last one given counts.
+    /// last one given counts. Default: none.
     #[cfg(feature = "record")]
     pub fn cassette(mut self, cassette: super::cassette::Cassette) -> Self {
         self.cassette = Some(cassette);
@@ -149,7 +150,7 @@ impl HttpClientBuilder {
     }
 
     /// Keeps what passes, to be saved as HAR: see [`har`](crate::har). Around a cassette, inside of all other steps. Times
-    /// of requests are measured as by [`Configurable::metrics`]. The last one given counts.
+    /// of requests are measured as by [`Configurable::metrics`]. The last one given counts. Default: none.
     #[cfg(feature = "record")]
     pub fn har(mut self, recorder: super::har::HarRecorder) -> Self {
         self.har = Some(recorder);

@@ -121,7 +121,7 @@ impl Download {
     }
 
     /// Calls `function` with the bytes that are there and the size of the whole, where that is known: ten times a second
-    /// at most, and at the end.
+    /// at most, and at the end. Default: nobody is told.
     pub fn on_bytes(mut self, function: impl Fn(u64, Option<u64>) + Send + Sync + 'static) -> Self {
         self.tell = Some(Arc::new(function));
         self
@@ -335,7 +335,8 @@ impl Part {
             }
         };
         let length = file.metadata().map_err(|error| io_error("could not look at", &path, error))?.len();
-        let mut part = Self { file, path, info, url, length: 0, size: None, validator: None, limit: None, restarted: false };
+        let mut part =
+            Self { file, path, info, url, length: 0, size: None, validator: None, limit: None, restarted: false };
         if resume && let Some((validator, size)) = part.read_info() {
             part.length = length;
             part.size = size;

@@ -203,6 +203,7 @@ impl EventStream {
     }
 
     /// Goes on after the event of this id, known from an earlier run. An id that a header cannot carry is not sent.
+    /// Default: from now on.
     pub fn resume_after(mut self, id: impl Into<String>) -> Self {
         self.last_id = id.into();
         self

@@ -110,7 +110,8 @@ impl AwsSigV4 {
         }
     }
 
-    /// The token of temporary credentials; sent as `X-Amz-Security-Token` and signed with the rest.
+    /// The token of temporary credentials; sent as `X-Amz-Security-Token` and signed with the rest. Default:
+    /// none.
     pub fn session_token(mut self, token: impl AsRef<str>) -> Self {
         match HeaderValue::from_str(token.as_ref()) {
             Ok(mut value) => {

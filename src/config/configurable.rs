@@ -52,7 +52,8 @@ pub trait Configurable: Sealed + Sized {
     /// The most time that the name of the host may take to be resolved. Default: no limit of its own; it is part of
     /// [`connect_timeout`](Self::connect_timeout).
     ///
-    /// The error's phase is [`NameResolution`](crate::error::TimeoutPhase::NameResolution).
+    /// The error's phase is [`NameResolution`](crate::error::TimeoutPhase::NameResolution). The limit is kept here:
+    /// libcurl has none.
     #[must_use]
     fn resolve_timeout(self, limit: impl Into<Option<Duration>>) -> Self {
         self.with_config(|config| config.resolve_timeout = Some(limit.into()))
@@ -61,7 +62,8 @@ pub trait Configurable: Sealed + Sized {
     /// The most time from the end of the request to the head of its response. The time that an upload takes does not
     /// count. Default: unlimited.
     ///
-    /// The error's phase is [`Response`](crate::error::TimeoutPhase::Response).
+    /// The error's phase is [`Response`](crate::error::TimeoutPhase::Response). The limit is kept here: libcurl has
+    /// none for HTTP.
     #[must_use]
     fn response_timeout(self, limit: impl Into<Option<Duration>>) -> Self {
         self.with_config(|config| config.response_timeout = Some(limit.into()))
@@ -70,7 +72,8 @@ pub trait Configurable: Sealed + Sized {
     /// The most time in which nothing at all moves, neither up nor down, once a connection is made. Time in which the
     /// caller does not read, or has nothing to send, does not count. Kept to a tenth of itself. Default: unlimited.
     ///
-    /// The error's phase is [`Stall`](crate::error::TimeoutPhase::Stall).
+    /// The error's phase is [`Stall`](crate::error::TimeoutPhase::Stall). The limit is kept here: libcurl's is
+    /// [`low_speed_timeout`](Self::low_speed_timeout).
     #[must_use]
     fn stall_timeout(self, limit: impl Into<Option<Duration>>) -> Self {
         self.with_config(|config| config.stall_timeout = Some(limit.into()))
@@ -136,8 +139,8 @@ pub trait Configurable: Sealed + Sized {
         self.with_config(|config| config.expect_continue = Some(patience.into()))
     }
 
-    /// Compresses the bodies of requests, and says so in `Content-Encoding`. Empty bodies and requests that set that header
-    /// themselves are sent as they are. Not every server takes it. Default: no.
+    /// Compresses the bodies of requests, and says so in `Content-Encoding` (RFC 9110 8.4). Empty bodies and requests
+    /// that set that header themselves are sent as they are. Not every server takes it. Default: no.
     ///
     /// A body in memory is compressed when it is sent, on the caller's thread; a streaming one while it is sent, and its
     /// length is not known then.
@@ -159,6 +162,8 @@ pub trait Configurable: Sealed + Sized {
     }
 
     /// Which targets requests may have. Policies add up: a request's own does not take its client's away. Default: all.
+    ///
+    /// (`CURLOPT_OPENSOCKETFUNCTION`, `CURLOPT_PREREQFUNCTION`)
     #[must_use]
     fn egress(self, policy: EgressPolicy) -> Self {
         self.with_config(|config| {
@@ -185,7 +190,7 @@ pub trait Configurable: Sealed + Sized {
         self.with_config(|config| config.version = Some(version))
     }
 
-    /// Whether and how far redirects are followed. Default: [`RedirectPolicy::None`].
+    /// Whether and how far redirects (RFC 9110 15.4) are followed. Default: [`RedirectPolicy::None`].
     ///
     /// Credentials do not travel to another origin.
     #[must_use]
@@ -193,8 +198,8 @@ pub trait Configurable: Sealed + Sized {
         self.with_config(|config| config.redirect_policy = Some(policy))
     }
 
-    /// Sets `Referer` to the redirecting URL, without its credentials and fragment, unless the redirect goes from https
-    /// to http. Default: off.
+    /// Sets `Referer` (RFC 9110 10.1.3) to the redirecting URL, without its credentials and fragment; to another origin
+    /// only `scheme://host:port/`, and from https to http none. Default: off.
     #[must_use]
     fn auto_referer(self) -> Self {
         self.with_config(|config| config.auto_referer = Some(true))
@@ -207,6 +212,7 @@ pub trait Configurable: Sealed + Sized {
     }
 
     /// Names headers that hold secrets, in addition to those that are known: a redirect to another origin drops them.
+    /// Default: none but these.
     ///
     /// Known are `Authorization`, `Cookie`, `Proxy-Authorization`, every value marked as
     /// [sensitive](http::HeaderValue::set_sensitive), and names that sound like a key: with a word like `key`, `auth`,
@@ -220,7 +226,7 @@ pub trait Configurable: Sealed + Sized {
         })
     }
 
-    /// Tries failed requests again, where that is safe. Default: no.
+    /// Tries failed requests again, where that is safe (RFC 9110 9.2.2). Default: no.
     ///
     /// On a request, `None` turns off what the client's configuration turned on.
     #[must_use]
@@ -229,7 +235,8 @@ pub trait Configurable: Sealed + Sized {
         self.with_config(|config| config.retry = Some(policy))
     }
 
-    /// Keeps cookies in this jar and sends those that fit. Clones of a jar share their cookies. Default: none.
+    /// Keeps cookies in this jar and sends those that fit (RFC 6265bis). Clones of a jar share their cookies. Default:
+    /// none.
     ///
     /// A request that sets `Cookie` itself sends both. On a request, `None` leaves the client's jar out.
     #[must_use]
@@ -262,7 +269,7 @@ pub trait Configurable: Sealed + Sized {
         self.with_config(|config| config.tcp_nodelay = Some(false))
     }
 
-    /// Whether to ask for compressed responses and decompress them. Default: on.
+    /// Whether to ask for compressed responses (RFC 9110 12.5.3) and decompress them. Default: on.
     ///
     /// `Content-Encoding` and `Content-Length` of a response that is decompressed are removed from its headers. A
     /// request that sets `Accept-Encoding` or `Range` itself gets its response as it comes.
@@ -283,7 +290,7 @@ pub trait Configurable: Sealed + Sized {
         self.with_config(|config| config.max_decompression_ratio = Some(ratio.into()))
     }
 
-    /// Sends user and password with every request (Basic authentication, RFC 7617).
+    /// Sends user and password with every request (Basic authentication, RFC 7617). Default: none.
     ///
     /// A request's own `Authorization` header wins. The credentials stay with the origin of the request: a redirect to
     /// another one drops them.
@@ -297,7 +304,7 @@ pub trait Configurable: Sealed + Sized {
     }
 
     /// Sends a token with every request (Bearer authentication, RFC 6750). As for
-    /// [`basic_auth`](Self::basic_auth), it stays with the origin.
+    /// [`basic_auth`](Self::basic_auth), it stays with the origin. Default: none.
     #[must_use]
     fn bearer_auth(self, token: impl AsRef<str>) -> Self {
         let auth = Auth::bearer(token.as_ref());
@@ -307,13 +314,14 @@ pub trait Configurable: Sealed + Sized {
         })
     }
 
-    /// Whether `user:password@` in a URL is used for Basic authentication. Default: no, and such a URL is refused.
+    /// Whether `user:password@` in a URL (RFC 3986 3.2.1) is used for Basic authentication. Default: no, and such a URL
+    /// is refused.
     #[must_use]
     fn url_credentials(self, allow: bool) -> Self {
         self.with_config(|config| config.url_credentials = Some(allow))
     }
 
-    /// The `User-Agent` header, unless the request sets one. Default: `marmot/VERSION`.
+    /// The `User-Agent` header (RFC 9110 10.1.5), unless the request sets one. Default: `marmot/VERSION`.
     #[must_use]
     fn user_agent(self, agent: impl AsRef<str>) -> Self {
         let value = HeaderValue::from_str(agent.as_ref());
@@ -325,12 +333,15 @@ pub trait Configurable: Sealed + Sized {
 
     /// Whether to measure the phases of the transfer, for [`ResponseExt::metrics`](crate::ResponseExt::metrics).
     /// Default: off.
+    ///
+    /// (`CURLINFO_TOTAL_TIME_T` and its relatives)
     #[must_use]
     fn metrics(self, measure: bool) -> Self {
         self.with_config(|config| config.metrics = Some(measure))
     }
 
     /// How servers are verified, and what they are offered: see [`TlsConfig`]. What it leaves unset stays as it was.
+    /// Default: the platform's authorities, TLS 1.2 and newer.
     #[must_use]
     fn tls(self, tls: TlsConfig) -> Self {
         self.with_config(|config| config.tls = tls.merged_over(&config.tls))
@@ -345,7 +356,7 @@ pub trait Configurable: Sealed + Sized {
         self.with_config(|config| config.proxy_tls = tls.merged_over(&config.proxy_tls))
     }
 
-    /// The certificate authorities to trust *instead of* the platform's. Short for [`TlsConfig::roots`].
+    /// The certificate authorities to trust *instead of* the platform's. Default: those. Short for [`TlsConfig::roots`].
     ///
     /// (`CURLOPT_CAINFO`, `CURLOPT_CAINFO_BLOB`)
     #[must_use]
@@ -391,6 +402,7 @@ pub trait Configurable: Sealed + Sized {
 
     /// Authenticates by the server's challenge (Digest authentication, RFC 7616): the password itself is not sent. As
     /// for [`basic_auth`](Self::basic_auth), it stays with the origin, and a request's own `Authorization` header wins.
+    /// Default: none.
     ///
     /// The response that challenges is not seen, unless it is the last one. A body in memory is sent again with the
     /// answer; of a streamed one nothing is sent before.
@@ -406,7 +418,7 @@ pub trait Configurable: Sealed + Sized {
     }
 
     /// Signs every request in the way of AWS, version 4. As for [`basic_auth`](Self::basic_auth), it stays with the
-    /// origin, and a request's own `Authorization` header wins.
+    /// origin, and a request's own `Authorization` header wins. Default: none.
     ///
     /// The body is part of what is signed. One that is streamed can be sent to `s3` only, or with the digest in a header
     /// `x-amz-content-sha256`.
@@ -531,7 +543,7 @@ pub trait Configurable: Sealed + Sized {
         self.with_config(|config| config.sockets.unix = Some(socket))
     }
 
-    /// The same with a socket of Linux's abstract name space.
+    /// The same with a socket of Linux's abstract name space. Default: TCP.
     ///
     /// (`CURLOPT_ABSTRACT_UNIX_SOCKET`)
     #[must_use]

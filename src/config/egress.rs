@@ -14,8 +14,8 @@ use crate::error::{Error, ErrorKind};
 /// Which requests may leave: an allow and deny list of schemes, hosts, ports and addresses.
 ///
 /// It holds for redirects, proxies, WebSockets and connections that are used again. A refusal is
-/// [`ErrorKind::EgressDenied`](crate::ErrorKind::EgressDenied) and names the rule. Where a client and its request both have a
-/// policy, both must allow.
+/// [`ErrorKind::EgressDenied`](crate::ErrorKind::EgressDenied) and names the rule. Where a client and its request both
+/// have a policy, both must allow.
 ///
 /// Addresses are checked at the moment of connecting, so that a name that resolves to something else the second time
 /// ("DNS rebinding") does not pass. Behind a proxy the addresses of targets are not seen here; so where a policy is set,
@@ -91,6 +91,7 @@ impl EgressPolicy {
     }
 
     /// Hosts that are refused, even where another rule allows them. Entries as for [`allow_hosts`](Self::allow_hosts).
+    /// Default: none.
     pub fn deny_hosts(self, hosts: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         self.change(|rules| {
             let mut list = std::mem::take(&mut rules.denied_hosts);
@@ -105,7 +106,7 @@ impl EgressPolicy {
     }
 
     /// Networks that are allowed although [`public_internet`](Self::public_internet) refuses them. An entry is an address
-    /// or a network such as `10.1.0.0/16`.
+    /// or a network such as `10.1.0.0/16`. Default: none.
     pub fn allow_addresses(self, networks: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         self.change(|rules| {
             let list = rules.parse_networks(networks);
@@ -114,7 +115,7 @@ impl EgressPolicy {
     }
 
     /// Networks that are refused, even where another rule allows them. Entries as for
-    /// [`allow_addresses`](Self::allow_addresses).
+    /// [`allow_addresses`](Self::allow_addresses). Default: none.
     pub fn deny_addresses(self, networks: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         self.change(|rules| {
             let list = rules.parse_networks(networks);

@@ -143,14 +143,15 @@ impl Proxy {
     }
 
     /// User and password for the proxy, sent with the first request (RFC 7617; RFC 1929 for SOCKS 5, the user alone for
-    /// SOCKS 4). They win over those of the URL.
+    /// SOCKS 4). Default: those of the URL, over which they win.
     ///
     /// (`CURLOPT_PROXYUSERNAME`, `CURLOPT_PROXYPASSWORD`, `CURLOPT_PROXYAUTH`)
     pub fn basic_auth(self, user: impl Into<String>, password: impl Into<String>) -> Self {
         self.with_credentials(user.into(), password.into(), false)
     }
 
-    /// User and password for an HTTP proxy, by its challenge (RFC 7616): the password itself is not sent.
+    /// User and password for an HTTP proxy, by its challenge (RFC 7616): the password itself is not sent. Default:
+    /// none.
     pub fn digest_auth(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
         if self.rules.iter().any(|rule| !rule.server.kind.is_http()) {
             self.invalid.get_or_insert_with(|| "a SOCKS proxy knows no digest authentication".into());

@@ -111,6 +111,7 @@ impl RetryPolicy {
     }
 
     /// What limits the retries of many requests together; `None` for no such limit. Clones of a policy share one.
+    /// Default: one of its own, 20 retries for a hundred requests and 10 from the start.
     pub fn budget(mut self, budget: impl Into<Option<RetryBudget>>) -> Self {
         self.budget = budget.into();
         self

@@ -119,7 +119,7 @@ impl ClientCertificate {
         Self::new(IdentityForm::Pkcs12(archive), Some(Zeroizing::new(password.into())))
     }
 
-    /// The password of an encrypted key. rustls cannot read encrypted keys.
+    /// The password of an encrypted key. Default: none. rustls cannot read encrypted keys.
     ///
     /// (`CURLOPT_KEYPASSWD`)
     #[must_use]
@@ -241,7 +241,8 @@ impl TlsConfig {
         self
     }
 
-    /// The cipher suites of TLS 1.3 to offer, as for [`ciphers_tls12`](Self::ciphers_tls12).
+    /// The cipher suites of TLS 1.3 to offer, as for [`ciphers_tls12`](Self::ciphers_tls12). Default: those of the TLS
+    /// library.
     ///
     /// (`CURLOPT_TLS13_CIPHERS`)
     pub fn ciphers_tls13(mut self, list: impl AsRef<str>) -> Self {

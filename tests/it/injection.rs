@@ -251,7 +251,9 @@ fn no_input_ends_a_line_on_the_wire() {
                             let server = Server::faults();
                             let t = std::time::Instant::now();
                             let result = send(&server, payload);
-                            if t.elapsed().as_millis() > 300 { eprintln!("SLOW {place} {payload:?} {:?}", t.elapsed()); }
+                            if t.elapsed().as_millis() > 300 {
+                                eprintln!("SLOW {place} {payload:?} {:?}", t.elapsed());
+                            }
                             counts.0 += 1;
                             if let Some(wire) = injected(&server) {
                                 panic!("{place} with {payload:?} sent {wire:?}");
@@ -285,7 +287,13 @@ fn no_input_ends_a_line_on_the_wire() {
 fn later(place: &str) -> bool {
     matches!(
         place,
-        "unix socket" | "abstract socket" | "interface" | "interface host" | "netrc" | "resumed download" | "DNS over HTTPS"
+        "unix socket"
+            | "abstract socket"
+            | "interface"
+            | "interface host"
+            | "netrc"
+            | "resumed download"
+            | "DNS over HTTPS"
     )
 }
 
