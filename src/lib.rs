@@ -36,6 +36,8 @@
 //! # }
 //! ```
 //!
+//! Every family of features has a page in the [`guide`], those who come from isahc or reqwest included.
+//!
 //! Forms with files: [`multipart`]. Server-sent events: [`HttpClient::events`]. Your own state machine about a transfer:
 //! [`handler`]. Scripts: the module `script` (feature `script`).
 //!
@@ -79,6 +81,8 @@ mod agent;
 mod client;
 #[cfg(feature = "script")]
 pub mod script;
+#[cfg(doc)]
+pub mod guide;
 
 #[cfg(any(feature = "gzip", feature = "zstd"))]
 pub use body::ContentCoding;

@@ -141,3 +141,63 @@ fn no_library_file_unwraps() {
         }
     }
 }
+
+/// The cells of the tables of a Markdown text, row by row, without the heads. `\|` stands for a bar inside of a cell.
+fn rows(text: &str) -> Vec<Vec<String>> {
+    let lines: Vec<_> = text.lines().collect();
+    let is_rule = |line: &str| line.starts_with("|---");
+    let row = |line: &str| {
+        let line = line.replace("\\|", "\u{0}");
+        let cells = line.trim().trim_matches('|').split('|');
+        cells.map(|cell| cell.trim().replace('\u{0}', "|")).collect()
+    };
+    let body = (0..lines.len()).filter(|&at| lines[at].starts_with('|') && !is_rule(lines[at]));
+    body.filter(|&at| !lines.get(at + 1).is_some_and(|next| is_rule(next))).map(|at| row(lines[at])).collect()
+}
+
+/// What stands between backquotes.
+fn quoted(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn what_the_tables_of_migration_promise_is_compiled() {
+    for page in ["from_isahc", "from_reqwest"] {
+        let text = fs::read_to_string(root().join(format!("src/guide/{page}.md"))).unwrap();
+        let code: String = text.split("```").skip(1).step_by(2).collect();
+        let rows = rows(&text);
+        assert!(rows.len() > 20, "{page}: {} rows", rows.len());
+        for row in rows {
+            for ours in quoted(&row[1]).into_iter().filter(|ours| *ours != "Stream") {
+                assert!(code.contains(ours), "{page}: `{ours}` is in no example of the page");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_the_readme_promises_has_a_test() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let section = readme.split("## Beside others").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    let rows = rows(section);
+    assert!(rows.len() >= 50, "{} rows", rows.len());
+    let tests: Vec<_> = files("tests/it").into_iter().chain(files("src")).collect();
+    for row in rows {
+        assert_eq!(row.len(), 7, "{row:?}");
+        let names = quoted(&row[2]);
+        assert_eq!(row[1].starts_with("yes"), !names.is_empty(), "{}: a yes has a test, and nothing else has", row[0]);
+        for name in names {
+            let (module, function) = name.rsplit_once("::").unwrap();
+            let place = module.replace("::", "/");
+            let is_here = |path: &Path| {
+                [format!("tests/it/{place}.rs"), format!("src/{place}.rs")].iter().any(|file| path == Path::new(file))
+            };
+            let declared = format!("fn {function}(");
+            let found = tests.iter().any(|(path, text)| {
+                is_here(path)
+                    && text.split("#[test]").skip(1).any(|test| test.split('{').next().unwrap().contains(&declared))
+            });
+            assert!(found, "{}: there is no test `{name}`", row[0]);
+        }
+    }
+}

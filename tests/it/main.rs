@@ -49,4 +49,5 @@ mod tracing;
 mod tower;
 mod websocket;
 mod websocket_rules;
+mod websocket_ways;
 mod wire;

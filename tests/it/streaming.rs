@@ -13,7 +13,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use marmot::prelude::*;
 use marmot::{AsyncBody, Body};
 
-use crate::support::{Server, pattern};
+use crate::support::{BodyMode, Server, pattern};
 
 #[test]
 fn a_response_is_here_at_the_end_of_its_head() {
@@ -154,4 +154,49 @@ fn an_answer_before_the_end_of_the_upload_is_seen() {
     let reader = io::repeat(9).take(50 << 20);
     let response = client.post(server.url("/early-response"), Body::from_reader(reader)).unwrap();
     assert_eq!(response.status(), 413);
+}
+
+#[test]
+fn what_was_written_reaches_the_server_while_the_body_waits() {
+    use futures::stream;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    const PART: usize = 8 << 20;
+    let received = Arc::new(AtomicUsize::new(0));
+    let count = received.clone();
+    let server = Server::start_with(
+        |_| BodyMode::Leave,
+        move |_, answer| {
+            answer.limit_receive_buffer(64 << 10);
+            // Until the sockets between are full.
+            answer.sleep(Duration::from_millis(300))?;
+            while answer.read_body(64 << 10, |data| {
+                let _ = count.fetch_add(data.len(), SeqCst);
+            })? {}
+            answer.text(200, "all")
+        },
+    );
+    for length in [None, Some(2 * PART as u64)] {
+        received.store(0, SeqCst);
+        let seen = received.clone();
+        // Sends one part, and the other when the server has got the first one whole.
+        let parts = stream::unfold((0, seen), |(sent, seen)| async move {
+            if sent == PART {
+                let end = Instant::now() + Duration::from_secs(10);
+                while seen.load(SeqCst) < PART {
+                    if Instant::now() > end {
+                        return Some((Err(std::io::Error::other("held back")), (usize::MAX, seen)));
+                    }
+                    smol::Timer::after(Duration::from_millis(5)).await;
+                }
+            }
+            (sent < 2 * PART).then(|| (Ok(bytes::Bytes::from(vec![7; 64 << 10])), (sent + (64 << 10), seen)))
+        });
+        let body = AsyncBody::from_stream(parts);
+        let body = match length {
+            Some(length) => AsyncBody::from_reader_sized(body, length),
+            None => body,
+        };
+        let mut response = block_on(HttpClient::new().unwrap().put_async(server.url("/"), body)).unwrap();
+        assert_eq!(block_on(AsyncReadResponseExt::text(&mut response)).unwrap(), "all", "{length:?}");
+    }
 }

@@ -287,7 +287,7 @@ fn a_switch_to_something_else_is_a_violation() {
 fn what_cannot_be_opened_is_refused_before_anything_is_sent() {
     let server = echo_server();
     let client = HttpClient::builder().allowed_hosts(["example.org"]).build().unwrap();
-    assert_eq!(block_on(client.websocket(url(&server))).unwrap_err().kind(), ErrorKind::NotAllowed);
+    assert_eq!(block_on(client.websocket(url(&server))).unwrap_err().kind(), ErrorKind::EgressDenied);
     let client = self::client();
     for url in ["ftp://localhost/", "/path", "ws://user:password@localhost/", "ws://", "not a url"] {
         assert_eq!(block_on(client.websocket(url)).unwrap_err().kind(), ErrorKind::InvalidRequest, "{url}");
