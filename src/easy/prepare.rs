@@ -118,8 +118,12 @@ impl Prepare {
         self.check_headers()?;
         self.settle_auth(&target)?;
         let proxy = route::choose(&self.config, self.request.uri())?;
-        let asks_over_https = self.config.names.over_https.as_ref().is_some_and(Option::is_some);
-        if matches!(self.request.uri().scheme_str(), Some("https" | "wss")) || asks_over_https {
+        let asks_over_https = self.config.names.over_https.as_ref().and_then(Option::as_ref);
+        // libcurl asks nobody before it connects to a server of names.
+        if let Some(url) = asks_over_https.and_then(|url| url.parse().ok()) {
+            self.config.egress.check_url(&url)?;
+        }
+        if matches!(self.request.uri().scheme_str(), Some("https" | "wss")) || asks_over_https.is_some() {
             secure::check_key_log(&self.config.tls)?;
         }
         if proxy.as_ref().is_some_and(|proxy| proxy.kind == ProxyKind::Https) {
