@@ -348,6 +348,9 @@ pub(crate) fn codings_to_accept(config: &RequestConfig, headers: &HeaderMap) -> 
 }
 
 fn push(list: &mut HeaderList, name: &HeaderName, value: &HeaderValue) {
+    if value.is_sensitive() {
+        list.mark_secret();
+    }
     if value.as_bytes().trim_ascii().is_empty() {
         // libcurl's way to send a header without a value; one of blanks it would not send at all.
         list.push(&[name.as_str().as_bytes(), b";"]);
