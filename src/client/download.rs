@@ -3,6 +3,7 @@
 //! The content grows in `NAME.part`, beside which `NAME.part.info` tells what it is a part of; when it is complete it takes
 //! its name in one step. Only a part whose validator (RFC 9110 8.8) still holds is continued (`If-Range`, RFC 9110 13.1.5).
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -25,7 +26,7 @@ use crate::config::{Configurable, RedirectPolicy, RequestConfig, Sealed};
 use crate::cookies::file::replace;
 use crate::error::{Error, ErrorKind};
 use crate::ffi::lock;
-use crate::secret::without_credentials;
+use crate::secret::{Shown, without_credentials};
 
 /// Progress is told once in so long at most.
 const TELL_PAUSE: Duration = Duration::from_millis(100);
@@ -63,7 +64,7 @@ pub struct Download {
 type Tell = Arc<dyn Fn(u64, Option<u64>) + Send + Sync>;
 
 /// A complete download.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Downloaded {
     /// The size of the file.
@@ -74,6 +75,19 @@ pub struct Downloaded {
     pub attempts: u32,
     /// The head of the last response.
     pub response: Response<()>,
+}
+
+impl fmt::Debug for Downloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bytes, resumed_from, attempts, response } = self;
+        f.debug_struct("Downloaded")
+            .field("bytes", bytes)
+            .field("resumed_from", resumed_from)
+            .field("attempts", attempts)
+            .field("status", &response.status())
+            .field("headers", &Shown(response.headers()))
+            .finish()
+    }
 }
 
 impl HttpClient {

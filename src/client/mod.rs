@@ -137,6 +137,8 @@ pub(crate) struct Inner {
     steps: Steps,
     /// Some of the steps have something to do for every request.
     intercepted: bool,
+    /// One of the steps; WebSockets use it without the others.
+    memory: Memory,
     /// Nothing is sent.
     offline: bool,
 }
@@ -171,10 +173,17 @@ impl HttpClient {
             streams: config.max_concurrent_streams,
         };
         let intercepted = !own.outer.is_empty() || !own.network.is_empty() || own.memory.is_needed();
-        let ours: [Arc<dyn Interceptor>; 3] = [Arc::new(Retries), Arc::new(Redirects), Arc::new(own.memory)];
+        let ours: [Arc<dyn Interceptor>; 3] = [Arc::new(Retries), Arc::new(Redirects), Arc::new(own.memory.clone())];
         let steps = own.outer.into_iter().chain(ours).chain(own.network).collect();
         Self {
-            inner: Arc::new(Inner { agents: Agents::new(limits), config, steps, intercepted, offline: own.offline }),
+            inner: Arc::new(Inner {
+                agents: Agents::new(limits),
+                config,
+                steps,
+                intercepted,
+                memory: own.memory,
+                offline: own.offline,
+            }),
         }
     }
 

@@ -36,18 +36,23 @@ impl Interceptor for Memory {
             return next.run(request);
         }
         let tls = verification(settings);
-        let now = SystemTime::now();
-        if let Some(https) = self.hsts.as_ref().and_then(|hsts| hsts.upgrade(request.uri(), now)) {
-            *request.uri_mut() = https;
-        }
-        if let Some(cookies) = jar.as_ref().and_then(|jar| jar.header_for(request.uri(), now)) {
-            add_cookies(request.headers_mut(), &cookies);
-        }
+        self.apply(&mut request, jar.as_ref());
         Box::pin(self.remember(request, next, jar, tls))
     }
 }
 
 impl Memory {
+    /// Applies what is known of the request's host.
+    pub(super) fn apply<B>(&self, request: &mut Request<B>, jar: Option<&CookieJar>) {
+        let now = SystemTime::now();
+        if let Some(https) = self.hsts.as_ref().and_then(|hsts| hsts.upgrade(request.uri(), now)) {
+            *request.uri_mut() = https;
+        }
+        if let Some(cookies) = jar.and_then(|jar| jar.header_for(request.uri(), now)) {
+            add_cookies(request.headers_mut(), &cookies);
+        }
+    }
+
     async fn remember(
         &self,
         request: Request<AsyncBody>,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
 use http::HeaderValue;
 use zeroize::Zeroizing;
 
@@ -43,8 +44,10 @@ impl Auth {
     }
 
     fn from_text(text: &str) -> Result<Self, String> {
-        let mut value =
-            HeaderValue::from_str(text).map_err(|_| "the token holds characters that a header cannot".to_owned())?;
+        // Owned by bytes that are overwritten when the last clone of the value is dropped.
+        let bytes = Bytes::from_owner(Zeroizing::new(text.as_bytes().to_vec()));
+        let mut value = HeaderValue::from_maybe_shared(bytes)
+            .map_err(|_| "the token holds characters that a header cannot".to_owned())?;
         value.set_sensitive(true);
         Ok(Self::Header(value))
     }

@@ -20,7 +20,7 @@ use super::trace::Trace;
 use super::transfer::{Challenges, Start};
 use super::{Easy, pool::Pool, route, secure};
 use crate::body::ACCEPTED_CODINGS;
-use crate::config::{Auth, ProxyKind, ProxyServer, Repeatable, RequestConfig, RetryPolicy, Version};
+use crate::config::{Auth, ProxyKind, ProxyServer, Repeatable, RequestConfig, Version};
 use crate::error::{Error, ErrorKind, shown};
 use crate::ffi::held::{self, HeaderList, ListOption};
 use crate::ffi::{options, ws};
@@ -103,7 +103,8 @@ impl Prepare {
         // What the handler writes libcurl cannot get twice: it starts again only if it has asked for none of it.
         matches!(self.upload, Upload::Handler { .. })
             || Repeatable::new(self.request.method(), self.request.headers(), true).idempotent
-            || self.config.retry.as_ref().and_then(Option::as_ref).is_some_and(RetryPolicy::takes_any_method)
+            // A policy counts a connection that had gone stale among the safe reasons.
+            || self.config.retry.as_ref().is_some_and(Option::is_some)
     }
 
     /// Returns which challenges libcurl answers itself.
@@ -117,8 +118,12 @@ impl Prepare {
         self.check_headers()?;
         self.settle_auth(&target)?;
         let proxy = route::choose(&self.config, self.request.uri())?;
-        let asks_over_https = self.config.names.over_https.as_ref().is_some_and(Option::is_some);
-        if matches!(self.request.uri().scheme_str(), Some("https" | "wss")) || asks_over_https {
+        let asks_over_https = self.config.names.over_https.as_ref().and_then(Option::as_ref);
+        // libcurl asks nobody before it connects to a server of names.
+        if let Some(url) = asks_over_https.and_then(|url| url.parse().ok()) {
+            self.config.egress.check_url(&url)?;
+        }
+        if matches!(self.request.uri().scheme_str(), Some("https" | "wss")) || asks_over_https.is_some() {
             secure::check_key_log(&self.config.tls)?;
         }
         if proxy.as_ref().is_some_and(|proxy| proxy.kind == ProxyKind::Https) {
@@ -343,6 +348,9 @@ pub(crate) fn codings_to_accept(config: &RequestConfig, headers: &HeaderMap) -> 
 }
 
 fn push(list: &mut HeaderList, name: &HeaderName, value: &HeaderValue) {
+    if value.is_sensitive() {
+        list.mark_secret();
+    }
     if value.as_bytes().trim_ascii().is_empty() {
         // libcurl's way to send a header without a value; one of blanks it would not send at all.
         list.push(&[name.as_str().as_bytes(), b";"]);

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use curl::easy::{Easy2, Handler, ReadError, SeekResult, WriteError};
 use libc::c_char;
 
+use zeroize::Zeroize;
+
 use super::options::Live;
 
 /// A transfer and what its easy handle points to.
@@ -119,16 +121,32 @@ pub(crate) struct HeaderList {
     /// Where each line starts in `text`; each ends with a NUL.
     starts: Vec<usize>,
     nodes: Vec<curl_sys::curl_slist>,
+    /// The text is overwritten before it is given up.
+    secret: bool,
 }
 
 // SAFETY: the pointers in `nodes` point into `text` and `nodes` themselves and are rebuilt by `link` before each use.
 unsafe impl Send for HeaderList {}
 
+impl Drop for HeaderList {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
 impl HeaderList {
     fn clear(&mut self) {
         self.nodes.clear();
         self.starts.clear();
+        if std::mem::take(&mut self.secret) {
+            self.text.zeroize();
+        }
         self.text.clear();
+    }
+
+    /// Says that one of the lines is a secret.
+    pub(crate) fn mark_secret(&mut self) {
+        self.secret = true;
     }
 
     /// Adds a line made of `parts`. The parts hold no NUL: header names and values never do.

@@ -4,11 +4,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod addresses;
 mod agents;
 mod alone;
 mod auth;
 mod basics;
 mod bodies;
+mod canaries;
 mod cancel;
 #[cfg(feature = "record")]
 mod cassettes;

@@ -75,3 +75,22 @@ fn the_handshake_carries_default_headers_and_credentials() {
     assert!(head.contains("authorization: bearer t0ken\r\n") && head.contains("x-team: marmots\r\n"), "{head}");
     assert!(!format!("{error:?}").contains("t0ken"));
 }
+
+#[test]
+fn cookies_go_along_with_the_handshake_and_are_kept() {
+    let server = RawServer::start(|mut conn, _, _| {
+        let Ok(head) = crate::support::websocket::read_head(&mut conn) else { return };
+        let known = head.to_ascii_lowercase().contains("cookie: session=1\r\n");
+        let cookie = if known { "Set-Cookie: seen=1\r\n" } else { "Set-Cookie: session=1\r\n" };
+        let answer = format!("{}{cookie}\r\n", crate::support::websocket::switching(&head));
+        let _ = std::io::Write::write_all(&mut conn, answer.as_bytes());
+        let _ = std::io::Read::read(&mut conn, &mut [0; 100]);
+    });
+    let jar = marmot::cookies::CookieJar::new();
+    let client = HttpClient::builder().cookie_jar(jar.clone()).build().unwrap();
+    drop(client.websocket_blocking(url(&server)).unwrap());
+    assert_eq!(jar.len(), 1);
+    drop(client.websocket_blocking(url(&server)).unwrap());
+    let names: Vec<_> = jar.cookies().iter().map(|cookie| cookie.name().into_owned()).collect();
+    assert!(names.contains(&"seen".to_owned()), "{names:?}");
+}

@@ -11,13 +11,15 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures::{Sink, Stream};
+use http::header::SET_COOKIE;
 use http::{Request, Response};
 
 use super::{HttpClient, Inner, hop};
 use crate::config::{RequestConfig, VersionNegotiation};
+use crate::cookies::CookieJar;
 use crate::easy::prepare::{Prepare, Upload};
 use crate::error::{Error, ErrorKind};
 use crate::handler::Control;
@@ -147,7 +149,7 @@ pub struct Connecting(State);
 
 enum State {
     Failed(Error),
-    Running { link: Link, close_timeout: Duration },
+    Running { link: Link, close_timeout: Duration, url: http::Uri, jar: Option<CookieJar> },
     Done,
 }
 
@@ -161,7 +163,12 @@ impl Future for Connecting {
             State::Done => Err(Error::new(ErrorKind::Cancelled).with_detail("the WebSocket was taken before")),
         };
         Poll::Ready(match (std::mem::replace(&mut self.0, State::Done), result) {
-            (State::Running { link, close_timeout }, Ok(head)) => Ok(WebSocket { link, head, close_timeout }),
+            (State::Running { link, close_timeout, url, jar }, Ok(head)) => {
+                if let Some(jar) = jar {
+                    jar.store(&url, head.headers().get_all(SET_COOKIE).iter(), SystemTime::now());
+                }
+                Ok(WebSocket { link, head, close_timeout })
+            }
             (_, Err(error)) => Err(error),
             (_, Ok(_)) => Err(Error::new(ErrorKind::Cancelled)),
         })
@@ -174,7 +181,8 @@ impl HttpClient {
     /// The URL's scheme is `ws` or `wss`; `http` and `https` mean the same. Everything that is set for requests holds:
     /// TLS, credentials, default headers, allowed hosts, timeouts. The total [`timeout`](crate::config::Configurable::timeout)
     /// is the time for opening; the low speed limit does not apply. Redirects are not followed. Each WebSocket has a
-    /// connection of its own, over HTTP/1.1. Opening starts at once, not with the first poll.
+    /// connection of its own, over HTTP/1.1. Cookies go along and are kept; interceptors see nothing of it. Opening starts at
+    /// once, not with the first poll.
     ///
     /// # Errors
     ///
@@ -264,6 +272,9 @@ fn start(client: &Arc<Inner>, request: Request<()>, options: Options) -> Result<
         return Err(Error::new(ErrorKind::NoRecording).with_detail("WebSockets are not recorded"));
     }
 
+    let jar = config.cookie_jar.clone().flatten();
+    client.memory.apply(&mut request, jar.as_ref());
+
     let limit = config.timeout.flatten();
     // Settings of its own, so that the handle is set up anew for the request after it. Limits on a response's time and
     // speed are not for a conversation.
@@ -281,11 +292,12 @@ fn start(client: &Arc<Inner>, request: Request<()>, options: Options) -> Result<
     let (port, link) = link::link(control.clone());
     let close_timeout = options.close_timeout;
     let handler = Box::new(handler::Talk::new(port, request.uri().clone(), expected, options, limit));
+    let url = request.uri().clone();
     let prepare = Prepare { request, upload: Upload::WebSocket, config, time_left: None, handler, control };
     match prepare.into_easy(client.agents.pool()) {
         Ok(easy) => {
             client.agents.execute(easy);
-            Ok(State::Running { link, close_timeout })
+            Ok(State::Running { link, close_timeout, url, jar })
         }
         Err((error, mut handler)) => {
             let _ = handler.on_error(error.clone());
