@@ -42,3 +42,8 @@ pages! {
     handlers interceptors names_and_sockets observability proxies record_and_replay redirects retries robustness timeouts
     tls websocket
 }
+
+/// The examples of the README are compiled with those of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub mod readme {}
