@@ -9,7 +9,8 @@ use http::{HeaderMap, Method, StatusCode};
 /// How often and when a failed request is tried again. Retries are off unless such a policy is set.
 ///
 /// One thing is tried again without a policy: a request on a connection that was used before and that the server closes
-/// without a word. It is sent once more on a new connection, under the same conditions as below.
+/// without a word. It is sent once more on a new connection, under the same conditions as below (that nothing of it was
+/// received shows in the end of the connection, if it was closed before).
 ///
 /// Tried again are requests that failed before their response was here, and responses with one of the
 /// [statuses](Self::statuses). Only where that is safe: the method is idempotent (RFC 9110 9.2.2), or the request carries
