@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use http::header::{COOKIE, SET_COOKIE};
+use http::header::{COOKIE, HeaderName, SET_COOKIE};
 use http::{HeaderMap, Uri};
 
 /// Whether a header, a field or a parameter of this name usually carries a key. The name is lower case.
@@ -52,14 +52,14 @@ pub(crate) fn without_secrets(url: &Uri) -> String {
     format!("{path}?{}", query.join("&"))
 }
 
-/// Headers for `Debug`: without the values that are marked as sensitive or whose name sounds so.
-pub(crate) struct Shown<'a>(pub(crate) &'a HeaderMap);
+/// Headers for `Debug`: without the values that are marked as sensitive, whose name sounds so or is in the list.
+pub(crate) struct Shown<'a>(pub(crate) &'a HeaderMap, pub(crate) &'a [HeaderName]);
 
 impl fmt::Debug for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut map = f.debug_map();
         for (name, value) in self.0 {
-            if *name == COOKIE || *name == SET_COOKIE || sounds_secret(name.as_str()) {
+            if *name == COOKIE || *name == SET_COOKIE || sounds_secret(name.as_str()) || self.1.contains(name) {
                 map.entry(name, &format_args!("REDACTED"));
             } else {
                 // A value that is marked hides itself.
@@ -86,7 +86,7 @@ mod tests {
         }
         headers.get_mut("x-marked").unwrap().set_sensitive(true);
         headers.insert("accept", "text/plain".parse().unwrap());
-        let shown = format!("{:?}", Shown(&headers));
+        let shown = format!("{:?}", Shown(&headers, &[]));
         assert!(shown.contains("text/plain") && !shown.contains("c4nary"), "{shown}");
     }
 

@@ -1,5 +1,6 @@
 //! A client is configured. Starts nothing.
 
+use std::fmt;
 use std::sync::Arc;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -26,7 +27,7 @@ use crate::error::{Error, ErrorKind};
 ///     .build()?;
 /// # Ok::<(), marmot::Error>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct HttpClientBuilder {
     request: RequestConfig,
@@ -37,6 +38,17 @@ pub struct HttpClientBuilder {
     #[cfg(feature = "record")]
     har: Option<super::har::HarRecorder>,
     invalid: Option<Error>,
+}
+
+impl fmt::Debug for HttpClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = ClientConfig { request: Arc::new(self.request.clone()), ..self.client.clone() };
+        f.debug_struct("HttpClientBuilder")
+            .field("config", &config)
+            .field("interceptors", &self.interceptors)
+            .field("invalid", &self.invalid)
+            .finish()
+    }
 }
 
 impl HttpClientBuilder {

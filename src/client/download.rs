@@ -85,7 +85,7 @@ impl fmt::Debug for Downloaded {
             .field("resumed_from", resumed_from)
             .field("attempts", attempts)
             .field("status", &response.status())
-            .field("headers", &Shown(response.headers()))
+            .field("headers", &Shown(response.headers(), &[]))
             .finish()
     }
 }

@@ -60,6 +60,7 @@ async fn follow_all(
         }
         let mut response = next.run(request).await?;
         let before = head.uri.clone();
+        rules.mark(&mut head.headers);
         let Some(mut change) = follow(&mut head, &response, &rules)? else {
             trail.attach(&mut response);
             return Ok(response);
@@ -142,6 +143,14 @@ impl Rules {
             to_http: settings.get(|config| config.redirect_to_http).unwrap_or(false),
             auto_referer: settings.get(|config| config.auto_referer).unwrap_or(false),
             secret_headers: settings.get(|config| config.secret_headers.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Marks what is secret, for whoever sees the headers next.
+    fn mark(&self, headers: &mut HeaderMap) {
+        for (name, value) in headers.iter_mut() {
+            let secret = self.is_secret(name, value);
+            value.set_sensitive(secret);
         }
     }
 

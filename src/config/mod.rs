@@ -177,7 +177,7 @@ impl fmt::Debug for ClientConfig {
         } = self;
         f.debug_struct("ClientConfig")
             .field("request", request)
-            .field("default_headers", &Shown(default_headers))
+            .field("default_headers", &Shown(default_headers, request.secret_headers.as_deref().unwrap_or_default()))
             .field("max_connections", max_connections)
             .field("max_connections_per_host", max_connections_per_host)
             .field("max_concurrent_streams", max_concurrent_streams)

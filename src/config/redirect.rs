@@ -79,12 +79,12 @@ impl fmt::Debug for RedirectHop<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedirectHop")
             .field("status", &self.status)
-            .field("response_headers", &Shown(self.response_headers))
+            .field("response_headers", &Shown(self.response_headers, &[]))
             .field("from", &without_secrets(self.from))
             .field("followed", &self.followed)
             .field("method", &self.method)
             .field("uri", &without_secrets(self.uri))
-            .field("headers", &Shown(self.headers))
+            .field("headers", &Shown(self.headers, &[]))
             .finish()
     }
 }

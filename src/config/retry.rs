@@ -8,9 +8,9 @@ use http::{HeaderMap, Method, StatusCode};
 
 /// How often and when a failed request is tried again. Retries are off unless such a policy is set.
 ///
-/// One thing is tried again by libcurl itself: a request on a connection that was used before and that the server closes
-/// without a word, as it does with one that was idle for too long. It is sent once more on a new connection: whatever its
-/// method where a policy is set, and without one under the same conditions as below.
+/// One thing is tried again without a policy: a request on a connection that was used before and that the server closes
+/// without a word. It is sent once more on a new connection, under the same conditions as below (that nothing of it was
+/// received shows in the end of the connection, if it was closed before).
 ///
 /// Tried again are requests that failed before their response was here, and responses with one of the
 /// [statuses](Self::statuses). Only where that is safe: the method is idempotent (RFC 9110 9.2.2), or the request carries
@@ -119,6 +119,10 @@ impl RetryPolicy {
 
     pub(crate) fn time_of_attempt(&self) -> Option<Duration> {
         self.attempt_timeout
+    }
+
+    pub(crate) fn takes_any_method(&self) -> bool {
+        self.any_method
     }
 
     /// Tells the budget of a new request.

@@ -20,7 +20,7 @@ use super::trace::Trace;
 use super::transfer::{Challenges, Start};
 use super::{Easy, pool::Pool, route, secure};
 use crate::body::ACCEPTED_CODINGS;
-use crate::config::{Auth, ProxyKind, ProxyServer, Repeatable, RequestConfig, Version};
+use crate::config::{Auth, ProxyKind, ProxyServer, Repeatable, RequestConfig, RetryPolicy, Version};
 use crate::error::{Error, ErrorKind, shown};
 use crate::ffi::held::{self, HeaderList, ListOption};
 use crate::ffi::{options, ws};
@@ -103,8 +103,7 @@ impl Prepare {
         // What the handler writes libcurl cannot get twice: it starts again only if it has asked for none of it.
         matches!(self.upload, Upload::Handler { .. })
             || Repeatable::new(self.request.method(), self.request.headers(), true).idempotent
-            // A policy counts a connection that had gone stale among the safe reasons.
-            || self.config.retry.as_ref().is_some_and(Option::is_some)
+            || self.config.retry.as_ref().and_then(Option::as_ref).is_some_and(RetryPolicy::takes_any_method)
     }
 
     /// Returns which challenges libcurl answers itself.

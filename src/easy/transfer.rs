@@ -19,6 +19,7 @@ use crate::config::{self, Peer, ProgressFn, ProxyServer, RequestConfig};
 use crate::error::{Error, ErrorKind, TimeoutPhase};
 use crate::ffi::held::Callbacks;
 use crate::ffi::options::{Info, Live};
+use crate::ffi::sockets::Mark;
 use crate::handler::machine::{Effect, Event, Lane, Machine};
 use crate::handler::{Control, Decoder, Encoder, Ending, Facts, Handler, Measured, Metrics, Next, Ready};
 
@@ -90,6 +91,8 @@ struct Active {
     repeatable: bool,
     /// The request was sent on a connection that was used before, and no line of an answer has come since.
     unanswered: bool,
+    /// That connection, before the request was sent on it.
+    mark: Option<Mark>,
     /// A head that is the response's unless libcurl answers it: then another status line comes before any body.
     held_back: Option<Response<()>>,
     failure: Option<Error>,
@@ -161,6 +164,7 @@ impl Transfer {
             challenges,
             repeatable,
             unanswered: false,
+            mark: None,
             held_back: None,
             failure: None,
         }));
@@ -519,6 +523,7 @@ impl Callbacks for Transfer {
     fn on_header(&mut self, live: Live<'_>, line: &[u8]) -> bool {
         let Some(active) = &mut self.active else { return false };
         active.unanswered = false;
+        active.mark = None;
         if line.starts_with(b"HTTP/") && active.held_back.take().is_some() {
             active.head = HeadParser::default();
         }
@@ -564,7 +569,8 @@ impl Callbacks for Transfer {
 
     fn may_send(&mut self, live: Live<'_>, peer: &dyn Fn() -> Option<SocketAddr>) -> bool {
         let (Some(active), Some(config)) = (&mut self.active, &self.applied) else { return false };
-        if active.unanswered && !active.repeatable {
+        let unheard = active.mark.take().is_some_and(|mark| mark.is_unheard());
+        if active.unanswered && !active.repeatable && !unheard {
             // libcurl would send it a second time, of whatever method it is (RFC 9110 9.2.2).
             active.failure.get_or_insert_with(|| {
                 Error::new(ErrorKind::Io)
@@ -573,6 +579,9 @@ impl Callbacks for Transfer {
             return false;
         }
         active.unanswered = live.connections_made() == 0;
+        if active.unanswered && !active.repeatable {
+            active.mark = live.mark();
+        }
         config.egress.is_open() || self.may_connect(live, peer())
     }
 

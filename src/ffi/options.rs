@@ -10,6 +10,8 @@ use curl::multi::{Easy2Handle, Multi};
 use libc::{c_char, c_int, c_long};
 use zeroize::Zeroizing;
 
+use super::sockets::Mark;
+
 pub(super) fn check(code: curl_sys::CURLcode) -> Result<(), curl::Error> {
     if code == curl_sys::CURLE_OK { Ok(()) } else { Err(curl::Error::new(code)) }
 }
@@ -277,6 +279,15 @@ impl<'a> Live<'a> {
         // SAFETY: the info writes one long.
         let _ = unsafe { curl_sys::curl_easy_getinfo(self.raw, NUM_CONNECTS, &raw mut value) };
         value
+    }
+
+    /// Marks the connection of the transfer as it is now (`CURLINFO_ACTIVESOCKET`).
+    pub(crate) fn mark(self) -> Option<Mark> {
+        const ACTIVE_SOCKET: curl_sys::CURLINFO = 0x50_0000 + 44;
+        let mut socket: curl_sys::curl_socket_t = -1;
+        // SAFETY: the info writes one socket.
+        let code = unsafe { curl_sys::curl_easy_getinfo(self.raw, ACTIVE_SOCKET, &raw mut socket) };
+        if code == curl_sys::CURLE_OK && socket >= 0 { Mark::set(socket) } else { None }
     }
 
     /// Whether the transfer goes through a proxy (`CURLINFO_USED_PROXY`, since libcurl 8.7).

@@ -1,6 +1,7 @@
-//! The news that libcurl opened or closed a socket. Never reads or writes one.
+//! The news that libcurl opened or closed a socket, and what the other side had heard by then. Never reads or writes one.
 
 use std::cell::{Cell, RefCell};
+use std::sync::{Arc, OnceLock, Weak};
 
 use curl::easy::Easy2;
 use curl::multi::Socket;
@@ -11,6 +12,94 @@ thread_local! {
     static CLOSED: RefCell<Vec<Socket>> = const { RefCell::new(Vec::new()) };
     /// Sockets of connections that libcurl has open on this thread.
     static OPEN: Cell<usize> = const { Cell::new(0) };
+    /// Sockets of this thread of which somebody wants to know how they ended.
+    static MARKED: RefCell<Vec<Weak<Marked>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// How much of a connection the other side had heard at a moment; asked later whether it has heard more.
+pub(crate) struct Mark(Arc<Marked>);
+
+struct Marked {
+    socket: Socket,
+    acknowledged: u64,
+    /// Whether nothing more was heard; known when the socket is closed.
+    unheard: OnceLock<bool>,
+}
+
+impl Mark {
+    /// Marks an open socket of this thread. `None` where the system does not tell.
+    pub(super) fn set(socket: Socket) -> Option<Self> {
+        let marked = Arc::new(Marked { socket, acknowledged: heard(socket)?.acknowledged, unheard: OnceLock::new() });
+        MARKED.with_borrow_mut(|list| {
+            if list.len() == list.capacity() {
+                list.retain(|mark| mark.strong_count() > 0);
+            }
+            list.push(Arc::downgrade(&marked));
+        });
+        Some(Self(marked))
+    }
+
+    /// Whether the other side ended the connection before anything that was sent since had reached it.
+    ///
+    /// That is so if its end was received, for that carries the acknowledgement of all that had come before it, and
+    /// acknowledges nothing new. A reset proves nothing: it may overtake the acknowledgement of what was read.
+    pub(crate) fn is_unheard(&self) -> bool {
+        *self.0.unheard.get_or_init(|| self.0.look())
+    }
+}
+
+impl Marked {
+    fn look(&self) -> bool {
+        heard(self.socket).is_some_and(|now| now.ended && now.acknowledged == self.acknowledged)
+    }
+}
+
+struct Heard {
+    acknowledged: u64,
+    /// The other side has said that it will send no more.
+    ended: bool,
+}
+
+/// What the kernel knows of a connection (`TCP_INFO`, since Linux 4.1 with the acknowledged bytes).
+#[cfg(target_os = "linux")]
+fn heard(socket: Socket) -> Option<Heard> {
+    const CLOSE: u8 = 7;
+    const CLOSE_WAIT: u8 = 8;
+    /// `tcpi_bytes_acked`
+    const ACKNOWLEDGED: usize = 120;
+    let mut info = [0_u8; 128];
+    let mut length = info.len() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes into `info`; a number that is no socket is an error.
+    let result = unsafe {
+        libc::getsockopt(socket, libc::IPPROTO_TCP, libc::TCP_INFO, info.as_mut_ptr().cast(), &raw mut length)
+    };
+    if result != 0 || (length as usize) < info.len() {
+        return None;
+    }
+    let acknowledged = u64::from_ne_bytes(*info[ACKNOWLEDGED..].first_chunk()?);
+    let ended = match info[0] {
+        CLOSE_WAIT => true,
+        // An end, and a reset after it.
+        CLOSE => error(socket) == libc::EPIPE,
+        _ => false,
+    };
+    Some(Heard { acknowledged, ended })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn heard(_socket: Socket) -> Option<Heard> {
+    None
+}
+
+/// The error that a socket has not told yet; asking takes it away.
+#[cfg(target_os = "linux")]
+fn error(socket: Socket) -> c_int {
+    let mut error: c_int = 0;
+    let mut length = size_of::<c_int>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes into `error`.
+    let result =
+        unsafe { libc::getsockopt(socket, libc::SOL_SOCKET, libc::SO_ERROR, (&raw mut error).cast(), &raw mut length) };
+    if result == 0 { error } else { 0 }
 }
 
 /// How many sockets of connections libcurl has open on this thread. It watches others too, such as its resolver's.
@@ -45,6 +134,11 @@ extern "C" fn opened(_client: *mut c_void, _socket: Socket, _purpose: curl_sys::
 }
 
 extern "C" fn closed(_client: *mut c_void, socket: Socket) -> c_int {
+    let _ = MARKED.try_with(|list| {
+        for mark in list.borrow().iter().filter_map(Weak::upgrade).filter(|mark| mark.socket == socket) {
+            mark.unheard.get_or_init(|| mark.look());
+        }
+    });
     // A thread that is being torn down has no list any more, and no poller that could care.
     let _ = CLOSED.try_with(|closed| closed.borrow_mut().push(socket));
     let _ = OPEN.try_with(|open| open.set(open.get().saturating_sub(1)));

@@ -244,7 +244,7 @@ fn errors_and_results_show_no_secret() {
         let request = request("http://127.0.0.1:2/", &headers).proxy(proxy);
         show(client.send(request).unwrap_err());
     }
-    let cookie = CookieJar::new().set("a=c4nary; Secure", &"http://127.0.0.1/".parse().unwrap()).unwrap_err();
+    let cookie = CookieJar::new().set("a=c4nary; Secure", &"http://a.test/".parse().unwrap()).unwrap_err();
     show(cookie);
     for builder in [
         HttpClient::builder().bearer_auth("c4nary c4nary"),
