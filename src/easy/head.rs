@@ -194,4 +194,34 @@ mod tests {
         let head = parser.line(b"\r\n").unwrap().unwrap();
         assert_eq!(head.headers()["x"].as_bytes(), b"\xe4\xf6");
     }
+
+    #[test]
+    fn no_line_is_too_odd_to_be_read_or_refused() {
+        let seeds: [&[u8]; 8] = [
+            b"HTTP/1.1 200 OK\r\n",
+            b"HTTP/2 204\r\n",
+            b"HTTP/1.1 101 Switching Protocols\r\n",
+            b"Content-Length: 18446744073709551616\r\n",
+            b"Transfer-Encoding: chunked\r\n",
+            b"Set-Cookie: a=b; Path=/\r\n",
+            b" folded\r\n",
+            b"\r\n",
+        ];
+        let mut dice = fastrand::Rng::with_seed(7);
+        for _ in 0..20_000 {
+            let mut parser = if dice.bool() { HeadParser::for_upgrade() } else { HeadParser::default() };
+            for _ in 0..dice.usize(1..8) {
+                let mut line = seeds[dice.usize(..seeds.len())].to_vec();
+                for _ in 0..dice.usize(..4) {
+                    let at = dice.usize(..line.len());
+                    line[at] = dice.u8(..);
+                }
+                if let Ok(Some(head)) = parser.line(&line) {
+                    assert!(head.status().as_u16() >= 100);
+                    let _ = body_length(&head, dice.bool());
+                }
+                let _ = parser.take_trailers();
+            }
+        }
+    }
 }

@@ -10,8 +10,9 @@ use http::header::{
     SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use sha1::{Digest, Sha1};
 
-use super::{random, sha1};
+use super::random;
 use crate::error::{Error, ErrorKind};
 
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -89,7 +90,7 @@ fn websocket_uri(uri: &Uri) -> Result<Uri, Error> {
 }
 
 fn accept_for(key: &str) -> String {
-    BASE64_STANDARD.encode(sha1::digest(&[key.as_bytes(), GUID].concat()))
+    BASE64_STANDARD.encode(Sha1::digest([key.as_bytes(), GUID].concat()))
 }
 
 /// The items of a list, over all lines of that name.

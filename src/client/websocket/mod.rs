@@ -4,7 +4,7 @@
 //! bytes through in both directions (`CURLWS_RAW_MODE`). The frames are read and written here.
 //!
 //! - [`options`], [`message`]: what the caller sees. [`blocking`]: the blocking twin.
-//! - [`handshake`] with [`sha1`]: the request and its answer.
+//! - [`handshake`]: the request and its answer.
 //! - [`session`]: the rules, with [`incoming`] (bytes to messages), [`frame`] (heads and masks), [`random`].
 //! - [`link`]: the two queues between the caller and the transfer. [`handler`]: the transfer's side of them.
 
@@ -34,7 +34,6 @@ mod message;
 mod options;
 mod random;
 mod session;
-mod sha1;
 
 pub use blocking::BlockingWebSocket;
 pub use message::{CloseFrame, Message};
