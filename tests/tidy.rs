@@ -225,3 +225,17 @@ fn every_setting_is_in_the_guide() {
         assert!(guide.contains(&format!("[`{name}`](")), "`{name}` has no place in the guide");
     }
 }
+
+#[test]
+fn every_kind_of_error_is_in_the_guide() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let source = read("src/error.rs");
+    let kinds = source.split("pub enum ErrorKind {").nth(1).and_then(|rest| rest.split("\n}\n").next()).unwrap();
+    let kinds: Vec<_> =
+        kinds.lines().filter_map(|line| line.trim().strip_suffix(',')).filter(|kind| !kind.contains(' ')).collect();
+    assert!(kinds.len() > 20, "{kinds:?}");
+    let page = read("src/guide/errors.md");
+    for kind in kinds {
+        assert!(page.contains(&format!("`{kind}`")), "`{kind}` has no place in the guide");
+    }
+}
