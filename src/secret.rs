@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn parameters_and_headers_are_shown_without_their_secrets() {
-        let url = "https://u:c4nary@a.test/p?page=1&api_key=c4nary&X-Amz-Signature=c4nary&Token=c4nary".parse().unwrap();
+        let url =
+            "https://u:c4nary@a.test/p?page=1&api_key=c4nary&X-Amz-Signature=c4nary&Token=c4nary".parse().unwrap();
         let shown = without_secrets(&url);
         assert!(shown.starts_with("https://a.test/p?page=1&api_key=REDACTED") && !shown.contains("c4nary"), "{shown}");
         let mut headers = HeaderMap::new();

@@ -106,7 +106,11 @@ impl Decoded {
             match &mut self.state {
                 State::Start(body) => {
                     let Some(first) = ready!(body.poll_chunk(cx))?.first().copied() else {
-                        self.state = if self.may_be_empty { State::Ended } else { State::Failed(ended_early().with_url(&self.url)) };
+                        self.state = if self.may_be_empty {
+                            State::Ended
+                        } else {
+                            State::Failed(ended_early().with_url(&self.url))
+                        };
                         continue;
                     };
                     let State::Start(body) = std::mem::replace(&mut self.state, State::Ended) else {

@@ -349,7 +349,8 @@ impl Part {
             }
         };
         let length = file.metadata().map_err(|error| io_error("could not look at", &path, error))?.len();
-        let mut part = Self { file, path, info, url, length: 0, size: None, validator: None, limit: None, restarted: false };
+        let mut part =
+            Self { file, path, info, url, length: 0, size: None, validator: None, limit: None, restarted: false };
         if resume && let Some((validator, size)) = part.read_info() {
             part.length = length;
             part.size = size;

@@ -18,8 +18,8 @@ use super::{Easy, failure};
 use crate::config::{self, Peer, ProgressFn, ProxyServer, RequestConfig};
 use crate::error::{Error, ErrorKind, TimeoutPhase};
 use crate::ffi::held::Callbacks;
-use crate::ffi::sockets::Mark;
 use crate::ffi::options::{Info, Live};
+use crate::ffi::sockets::Mark;
 use crate::handler::machine::{Effect, Event, Lane, Machine};
 use crate::handler::{Control, Decoder, Encoder, Ending, Facts, Handler, Measured, Metrics, Next, Ready};
 

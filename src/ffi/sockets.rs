@@ -97,9 +97,8 @@ fn error(socket: Socket) -> c_int {
     let mut error: c_int = 0;
     let mut length = size_of::<c_int>() as libc::socklen_t;
     // SAFETY: the kernel writes at most `length` bytes into `error`.
-    let result = unsafe {
-        libc::getsockopt(socket, libc::SOL_SOCKET, libc::SO_ERROR, (&raw mut error).cast(), &raw mut length)
-    };
+    let result =
+        unsafe { libc::getsockopt(socket, libc::SOL_SOCKET, libc::SO_ERROR, (&raw mut error).cast(), &raw mut length) };
     if result == 0 { error } else { 0 }
 }
 

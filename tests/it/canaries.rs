@@ -114,7 +114,10 @@ fn secrets_stay_with_their_origin_whoever_holds_them() {
                         .cloned()
                         .partition(|seen| seen.header("host") == Some(&first.addr().to_string()));
                     for line in &expected {
-                        assert!(heard.iter().all(|seen| wire(seen).contains(line.as_str()) || what == "basic"), "{what}: {line}");
+                        assert!(
+                            heard.iter().all(|seen| wire(seen).contains(line.as_str()) || what == "basic"),
+                            "{what}: {line}"
+                        );
                     }
                     for seen in away.iter().chain(&second.requests()[before.1..]) {
                         assert!(!wire(seen).contains("c4nary"), "{what} to {other}: {}", wire(seen));
@@ -196,12 +199,14 @@ fn debug_of_what_is_configured_shows_no_secret() {
     let identity = ClientCertificate::pem("c4nary chain", "c4nary key").password("c4nary");
     let tls = TlsConfig::new().client_certificate(identity.clone());
     let tls = tls.roots(Roots::only(CaCertificates::pem("not a secret")));
-    let proxy = Proxy::all("http://anna:c4nary@127.0.0.1:1").and(Proxy::http("http://p:1").basic_auth("c4nary", "c4nary"));
+    let proxy =
+        Proxy::all("http://anna:c4nary@127.0.0.1:1").and(Proxy::http("http://p:1").basic_auth("c4nary", "c4nary"));
     let sign = AwsSigV4::new("c4nary", "c4nary", "eu", "s3").session_token("c4nary");
     let jar = CookieJar::new();
     let url: Uri = "http://127.0.0.1/".parse().unwrap();
     jar.set("name=c4nary; Max-Age=100", &url).unwrap();
-    let mut shown = format!("{identity:?}{tls:#?}{proxy:?}{sign:?}{jar:?}{:?}{:?}", jar.cookies(), jar.get_for_url(&url));
+    let mut shown =
+        format!("{identity:?}{tls:#?}{proxy:?}{sign:?}{jar:?}{:?}{:?}", jar.cookies(), jar.get_for_url(&url));
     let form = Form::new().text("password", "c4nary").part("other", Part::text("c4nary"));
     shown += &format!("{form:?}{:?}{:?}", Part::text("c4nary"), Body::from("c4nary"));
     for (_, builder, _, _) in holders() {
@@ -211,13 +216,18 @@ fn debug_of_what_is_configured_shows_no_secret() {
         shown += &format!("{client:?}{client:#?}{:?}", client.clone().stats());
     }
     assert!(shown.contains("default_headers") && shown.contains("plain"), "what is no secret shows");
-    assert!(!shown.contains("c4nary"), "{}", shown.split("c4nary").next().unwrap().chars().rev().take(200).collect::<String>());
+    assert!(
+        !shown.contains("c4nary"),
+        "{}",
+        shown.split("c4nary").next().unwrap().chars().rev().take(200).collect::<String>()
+    );
 }
 
 #[test]
 fn errors_and_results_show_no_secret() {
     let mut shown = String::new();
-    let mut show = |error: Error| shown += &format!("{error}|{error:?}|{error:#?}|{}|{:?}\n", error.chain(), error.url());
+    let mut show =
+        |error: Error| shown += &format!("{error}|{error:?}|{error:#?}|{}|{:?}\n", error.chain(), error.url());
     let secret = "anna:c4nary@127.0.0.1:1/?api_key=c4nary&access_token=c4nary&sig=c4nary&X-Amz-Signature=c4nary";
     let with_user = HttpClient::builder().url_credentials(true).build().unwrap();
     show(with_user.get(format!("http://{secret}")).unwrap_err());
@@ -248,14 +258,14 @@ fn errors_and_results_show_no_secret() {
     ] {
         show(builder.build().unwrap_err());
     }
-    let server = Server::start(|_, responder| {
-        responder.send(302, &[("Location", "http://a:c4nary@exa mple/?key=c4nary")], b"")
-    });
+    let server =
+        Server::start(|_, responder| responder.send(302, &[("Location", "http://a:c4nary@exa mple/?key=c4nary")], b""));
     let error = builder().build().unwrap().get(server.url("/")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ProtocolViolation);
     show(error);
     let server = Server::start(|_, responder| responder.send(200, &[("Set-Cookie", "session=c4nary")], b"content"));
-    let done = HttpClient::new().unwrap().download(server.url("/"), folder.path().join("done")).unwrap().send().unwrap();
+    let done =
+        HttpClient::new().unwrap().download(server.url("/"), folder.path().join("done")).unwrap().send().unwrap();
     assert_eq!(done.response.headers()["set-cookie"], "session=c4nary");
     shown += &format!("{done:?}");
     assert!(!shown.contains("c4nary"), "{}", shown.lines().find(|line| line.contains("c4nary")).unwrap());
