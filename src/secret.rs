@@ -45,11 +45,17 @@ pub(crate) fn without_secrets(url: &Uri) -> String {
     let text = without_credentials(url);
     let Some((path, query)) = text.split_once('?') else { return text };
     let hide = |pair: &str| match pair.split_once('=') {
-        Some((name, _)) if sounds_secret(&name.to_ascii_lowercase()) => format!("{name}=REDACTED"),
+        Some((name, _)) if sounds_secret(&decoded(name)) => format!("{name}=REDACTED"),
         _ => pair.to_owned(),
     };
     let query: Vec<_> = query.split('&').map(hide).collect();
     format!("{path}?{}", query.join("&"))
+}
+
+/// The name of a parameter as a server reads it, in lower case.
+fn decoded(name: &str) -> String {
+    let read = url::form_urlencoded::parse(name.as_bytes()).next();
+    read.map(|(name, _)| name.to_ascii_lowercase()).unwrap_or_default()
 }
 
 /// Headers for `Debug`: without the values that are marked as sensitive, whose name sounds so or is in the list.
@@ -77,7 +83,9 @@ mod tests {
     #[test]
     fn parameters_and_headers_are_shown_without_their_secrets() {
         let url =
-            "https://u:c4nary@a.test/p?page=1&api_key=c4nary&X-Amz-Signature=c4nary&Token=c4nary".parse().unwrap();
+            "https://u:c4nary@a.test/p?page=1&api_key=c4nary&X-Amz-Signature=c4nary&Token=c4nary&api%5Fkey=c4nary"
+                .parse()
+                .unwrap();
         let shown = without_secrets(&url);
         assert!(shown.starts_with("https://a.test/p?page=1&api_key=REDACTED") && !shown.contains("c4nary"), "{shown}");
         let mut headers = HeaderMap::new();

@@ -105,7 +105,9 @@ async fn follow_all(
         }
         if change.other_origin {
             // Configured credentials stay behind too.
-            extensions.get_or_insert_default::<RequestConfig>().auth = Some(None);
+            let config = extensions.get_or_insert_default::<RequestConfig>();
+            config.auth = Some(None);
+            config.tls.client_certificate = Some(None);
         }
     }
 }

@@ -257,3 +257,24 @@ fn asynchronous_downloads_do_the_same() {
     let folder = Folder::new();
     is_whole(&folder, &block_on(download(&server, &folder).send_async()), &pattern(SIZE));
 }
+
+#[test]
+fn a_limit_of_size_holds_for_all_responses_together() {
+    let server = Server::start(|request, responder| {
+        let start =
+            request.header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+        let range = format!("bytes {0}-{1}/*", start.unwrap_or(0), start.unwrap_or(0) + 899);
+        let headers = [("ETag", "\"1\""), ("Content-Range", range.as_str())];
+        responder
+            .start_chunked(if start.is_some() { 206 } else { 200 }, &headers[..1 + usize::from(start.is_some())])?;
+        responder.chunk(&[b'x'; 900])?;
+        responder.close();
+        Ok(())
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let client = HttpClient::builder().max_response_size(2000).build().unwrap();
+    let error = client.download(server.url("/"), folder.path().join("file")).unwrap().send().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge, "{error:?}");
+    assert_eq!(server.requests().len(), 3, "each of them was small enough");
+    assert!(fs::metadata(folder.path().join("file.part")).unwrap().len() <= 2000);
+}

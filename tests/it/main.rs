@@ -25,6 +25,7 @@ mod egress;
 mod errors;
 mod events;
 mod executors;
+mod faults;
 mod handler;
 #[cfg(feature = "record")]
 mod har;

@@ -503,3 +503,17 @@ fn streams_of_a_connection_are_limited_and_waiting_for_one_can_be_turned_off() {
     let eager = connections(HttpClient::builder().pipewait(false));
     assert!(eager > 1, "{eager}");
 }
+
+#[test]
+fn a_client_certificate_is_not_shown_to_another_origin() {
+    use marmot::config::RedirectPolicy;
+    let nginx = nginx();
+    let [chain, key] = nginx.client_files(true);
+    let tls = ours(&nginx).client_certificate(ClientCertificate::pem_files(&chain, &key));
+    let client = HttpClient::builder().tls(tls).redirect_policy(RedirectPolicy::Follow).build().unwrap();
+    let url = nginx.client_certificate_url("/who");
+    assert!(client.get(&url).unwrap().text().unwrap().starts_with("CN="));
+    // The same server, from another origin.
+    let there = crate::support::Server::start(move |_, answer| answer.send(302, &[("Location", &url)], b""));
+    assert_eq!(client.get(there.url("/")).unwrap().status(), 400, "nginx was shown no certificate");
+}

@@ -4,18 +4,22 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use marmot::config::RedirectPolicy;
+use marmot::config::{RedirectPolicy, RetryPolicy};
 use marmot::prelude::*;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
+use crate::alone::is_alone;
 use crate::support::Server;
 
 /// Keeps the fields of all spans.
 #[derive(Clone, Default)]
 struct Keeper {
+    /// The fields of all events.
+    said: Arc<Mutex<Vec<BTreeMap<String, String>>>>,
     spans: Arc<Mutex<BTreeMap<u64, BTreeMap<String, String>>>>,
     next: Arc<AtomicU64>,
 }
@@ -52,7 +56,12 @@ impl Subscriber for Keeper {
     }
 
     fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn event(&self, _: &Event<'_>) {}
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = BTreeMap::new();
+        event.record(&mut Into(&mut fields));
+        self.said.lock().unwrap().push(fields);
+    }
+
     fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}
 }
@@ -108,4 +117,35 @@ fn errors_have_their_type_and_secrets_do_not_show() {
     assert!(spans[0]["url.full"].ends_with("/status/404?page=1&api_key=REDACTED&sig=REDACTED"), "{spans:?}");
     assert_eq!(spans[1]["error.type"], "connection_failed");
     assert!(!format!("{spans:?}").contains("c4nary"), "{spans:?}");
+}
+
+#[test]
+fn events_show_no_secrets_either() {
+    // The agent's thread sees the subscriber of the process only.
+    if !is_alone("tracing::events_show_no_secrets_either") {
+        return;
+    }
+    let server = Server::start(|request, responder| match request.path() {
+        "/busy" => responder.send(503, &[("Set-Cookie", "session=c4nary")], b""),
+        "/away" => responder.send(302, &[("Location", "http://anna:c4nary@127.0.0.1:1/?api_key=c4nary")], b""),
+        _ => responder.send(302, &[("Location", "http://anna:c4nary@[/?key=c4nary")], b""),
+    });
+    let client = HttpClient::builder()
+        .url_credentials(true)
+        .basic_auth("anna", "c4nary")
+        .default_header("x-api-key", "c4nary")
+        .redirect_policy(RedirectPolicy::Follow)
+        .retry(RetryPolicy::new().backoff(Duration::ZERO, Duration::ZERO))
+        .build()
+        .unwrap();
+    let keeper = Keeper::default();
+    tracing::subscriber::set_global_default(keeper.clone()).unwrap();
+    for path in ["/busy", "/away", "/odd"] {
+        let url = server.url(&format!("{path}?access_token=c4nary&sig=c4nary")).replace("//", "//anna:c4nary@");
+        let _ = client.get(url);
+    }
+    let spans = keeper.spans.lock().unwrap();
+    let said = keeper.said.lock().unwrap();
+    assert!(said.iter().any(|fields| fields.contains_key("wait")) && said.len() > 5, "{said:?}");
+    assert!(!format!("{said:?}{spans:?}").contains("c4nary"), "{said:?}{spans:?}");
 }
