@@ -93,7 +93,10 @@ fn kind(error: &curl::Error, said: &str, responded: bool) -> ErrorKind {
         curl_sys::CURLE_RECV_ERROR if responded && is_truncation(said) => ErrorKind::ResponseBodyTruncated,
         curl_sys::CURLE_RECV_ERROR | 8 if is_malformed(said) => ErrorKind::ProtocolViolation,
         // 61: a transfer coding that was not asked for; content codings are not undone by libcurl.
-        8 | curl_sys::CURLE_HTTP2 | 92 | curl_sys::CURLE_BAD_CONTENT_ENCODING => ErrorKind::ProtocolViolation,
+        8 | curl_sys::CURLE_BAD_CONTENT_ENCODING => ErrorKind::ProtocolViolation,
+        curl_sys::CURLE_HTTP2 | 92 if said.contains("PROTOCOL_ERROR") => ErrorKind::ProtocolViolation,
+        // A stream or connection of HTTP/2 that was ended: what a reset is to HTTP/1. 92: one stream.
+        curl_sys::CURLE_HTTP2 | 92 => ErrorKind::Io,
         curl_sys::CURLE_OPERATION_TIMEDOUT => ErrorKind::Timeout,
         curl_sys::CURLE_SSL_CONNECT_ERROR | curl_sys::CURLE_SSL_CIPHER | curl_sys::CURLE_USE_SSL_FAILED => {
             if is_about_certificate(said) {
