@@ -64,7 +64,7 @@ pub(super) fn configure(easy: &mut Easy, config: &RequestConfig) -> Result<(), E
         max_decompression_ratio: _,
         metrics: _,
     } = config;
-    options::set_protocols(easy, c"http,https").map_err(failed)?;
+    options::set_protocols(easy, c"http", c"http,https").map_err(failed)?;
     options::set_long(easy, LongOption::SuppressConnectHeaders, 1).map_err(failed)?;
     options::set_long(easy, LongOption::DisallowUsernameInUrl, 1).map_err(failed)?;
     sockets::report(easy).map_err(failed)?;

@@ -205,9 +205,10 @@ pub(crate) fn set_long<H>(easy: &mut Easy2<H>, option: LongOption, value: c_long
     check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), option as curl_sys::CURLoption, value) })
 }
 
-/// Sets `CURLOPT_PROTOCOLS_STR`: the URL schemes that may be used.
-pub(crate) fn set_protocols<H>(easy: &mut Easy2<H>, protocols: &CStr) -> Result<(), curl::Error> {
+/// Sets `CURLOPT_PROTOCOLS_STR`: the URL schemes that may be used. A libcurl without TLS refuses a list with a secure one.
+pub(crate) fn set_protocols<H>(easy: &mut Easy2<H>, plain: &CStr, with_tls: &CStr) -> Result<(), curl::Error> {
     const PROTOCOLS_STR: curl_sys::CURLoption = 10318;
+    let protocols = if curl::Version::get().feature_ssl() { with_tls } else { plain };
     // SAFETY: libcurl copies the string.
     check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), PROTOCOLS_STR, protocols.as_ptr()) })
 }

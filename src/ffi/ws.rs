@@ -14,7 +14,7 @@ const RAW_MODE: c_long = 1;
 ///
 /// Fails where the linked libcurl has no WebSockets.
 pub(crate) fn set_websocket<H>(easy: &mut Easy2<H>) -> Result<(), curl::Error> {
-    set_protocols(easy, c"ws,wss")?;
+    set_protocols(easy, c"ws", c"ws,wss")?;
     // SAFETY: the option takes a long.
     check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), WS_OPTIONS, RAW_MODE) })
 }
