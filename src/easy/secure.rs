@@ -118,6 +118,10 @@ pub(super) fn check_key_log(tls: &TlsConfig) -> Result<(), Error> {
 }
 
 fn apply(easy: &mut Easy, tls: &TlsConfig, numbers: &Numbers) -> Result<(), Error> {
+    if !curl::Version::get().feature_ssl() {
+        // Nothing to set: such a libcurl refuses every URL that would need it.
+        return Ok(());
+    }
     // Without `..`, so that a setting forgotten here does not compile.
     let TlsConfig {
         roots,
