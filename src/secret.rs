@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use http::header::{COOKIE, HeaderName, SET_COOKIE};
+use bytes::Bytes;
+use http::header::{COOKIE, HeaderName, HeaderValue, InvalidHeaderValue, SET_COOKIE};
 use http::{HeaderMap, Uri};
+use zeroize::Zeroizing;
 
 /// Whether a header, a field or a parameter of this name usually carries a key. The name is lower case.
 pub(crate) fn sounds_secret(name: &str) -> bool {
@@ -58,6 +60,13 @@ fn decoded(name: &str) -> String {
     read.map(|(name, _)| name.to_ascii_lowercase()).unwrap_or_default()
 }
 
+/// The value of a header that is overwritten when its last copy is dropped, and marked as sensitive.
+pub(crate) fn secret_value(text: Zeroizing<Vec<u8>>) -> Result<HeaderValue, InvalidHeaderValue> {
+    let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(text))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
 /// Headers for `Debug`: without the values that are marked as sensitive, whose name sounds so or is in the list.
 pub(crate) struct Shown<'a>(pub(crate) &'a HeaderMap, pub(crate) &'a [HeaderName]);
 
@@ -96,6 +105,16 @@ mod tests {
         headers.insert("accept", "text/plain".parse().unwrap());
         let shown = format!("{:?}", Shown(&headers, &[]));
         assert!(shown.contains("text/plain") && !shown.contains("c4nary"), "{shown}");
+    }
+
+    #[test]
+    fn a_secret_value_is_kept_where_it_is_overwritten() {
+        let text = Zeroizing::new(b"Bearer c4nary".to_vec());
+        let place = text.as_ptr();
+        let value = secret_value(text).unwrap();
+        assert_eq!((value.as_bytes(), value.is_sensitive()), (&b"Bearer c4nary"[..], true));
+        assert_eq!(value.clone().as_bytes().as_ptr(), place, "it is not copied to a place that nobody clears");
+        assert!(secret_value(Zeroizing::new(b"a\r\nb".to_vec())).is_err());
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::body::AsyncBody;
 use crate::config::{ConnectTo, RequestConfig, VersionNegotiation};
 use crate::cookies::CookieJar;
 use crate::error::{Error, ErrorKind, TimeoutPhase};
+use crate::secret::secret_value;
 
 /// Applies what is remembered to every transfer, and remembers what its response says.
 #[derive(Clone, Debug, Default)]
@@ -147,8 +148,7 @@ fn is_unreachable(error: &Error) -> bool {
 fn add_cookies(headers: &mut HeaderMap, cookies: &HeaderValue) {
     let own: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
     let joined = own.into_iter().chain([cookies.as_bytes()]).collect::<Vec<_>>().join(&b"; "[..]);
-    if let Ok(mut value) = HeaderValue::from_bytes(&joined) {
-        value.set_sensitive(true);
+    if let Ok(value) = secret_value(joined.into()) {
         headers.insert(COOKIE, value);
     }
 }

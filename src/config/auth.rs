@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
 use http::HeaderValue;
 use zeroize::Zeroizing;
+
+use crate::secret::secret_value;
 
 /// How a request authenticates itself. All of it belongs to the origin of the request: a redirect to another drops it.
 #[derive(Clone, Debug)]
@@ -32,7 +33,8 @@ impl Auth {
             return Err("user or password hold control characters (RFC 7617 2)".into());
         }
         let pair = Zeroizing::new(format!("{user}:{}", *password));
-        Self::from_text(&Zeroizing::new(format!("Basic {}", BASE64_STANDARD.encode(&*pair))))
+        let encoded = Zeroizing::new(BASE64_STANDARD.encode(&*pair));
+        Self::from_text(format!("Basic {}", *encoded))
     }
 
     /// RFC 6750 2.1: the token is sent as it is.
@@ -40,16 +42,12 @@ impl Auth {
         if token.is_empty() || token.contains(char::is_whitespace) {
             return Err("the bearer token is empty or holds white space".into());
         }
-        Self::from_text(&Zeroizing::new(format!("Bearer {token}")))
+        Self::from_text(format!("Bearer {token}"))
     }
 
-    fn from_text(text: &str) -> Result<Self, String> {
-        // Owned by bytes that are overwritten when the last clone of the value is dropped.
-        let bytes = Bytes::from_owner(Zeroizing::new(text.as_bytes().to_vec()));
-        let mut value = HeaderValue::from_maybe_shared(bytes)
-            .map_err(|_| "the token holds characters that a header cannot".to_owned())?;
-        value.set_sensitive(true);
-        Ok(Self::Header(value))
+    fn from_text(text: String) -> Result<Self, String> {
+        let bad = |_| "the token holds characters that a header cannot".to_owned();
+        secret_value(Zeroizing::new(text.into_bytes())).map(Self::Header).map_err(bad)
     }
 }
 
@@ -116,11 +114,8 @@ impl AwsSigV4 {
     /// The token of temporary credentials; sent as `X-Amz-Security-Token` and signed with the rest. Default:
     /// none.
     pub fn session_token(mut self, token: impl AsRef<str>) -> Self {
-        match HeaderValue::from_str(token.as_ref()) {
-            Ok(mut value) => {
-                value.set_sensitive(true);
-                self.session_token = Some(value);
-            }
+        match secret_value(Zeroizing::new(token.as_ref().into())) {
+            Ok(value) => self.session_token = Some(value),
             Err(_) => self.credentials = Err("the session token holds characters that a header cannot".into()),
         }
         self

@@ -14,6 +14,7 @@ use super::file::{self, Saved};
 use super::netscape;
 use super::store::Store;
 use crate::error::{Error, ErrorKind};
+use crate::secret::secret_value;
 
 /// Keeps cookies and picks those that belong to a request (RFC 6265bis).
 ///
@@ -80,9 +81,7 @@ impl CookieJar {
         if line.is_empty() {
             return None;
         }
-        let mut value = HeaderValue::from_bytes(&line).ok()?;
-        value.set_sensitive(true);
-        Some(value)
+        secret_value(line).ok()
     }
 
     /// The cookie of that name that is sent to `url`; of several, the one that is sent first.

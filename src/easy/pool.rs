@@ -23,6 +23,7 @@ impl Pool {
     /// Gives a handle back that is in no multi handle.
     pub(crate) fn give(&self, mut easy: Easy) {
         easy.get_mut().transfer.clear();
+        held::wipe_headers(&mut easy);
         if held::release_post_fields(&mut easy).is_err() {
             return;
         }

@@ -14,6 +14,7 @@ use http::header::{
 };
 use http::uri::Scheme;
 use http::{HeaderMap, Method, Request, Uri};
+use zeroize::Zeroizing;
 
 use super::options::{at_least_a_millisecond, configure};
 use super::trace::Trace;
@@ -25,6 +26,7 @@ use crate::error::{Error, ErrorKind, shown};
 use crate::ffi::held::{self, HeaderList, ListOption};
 use crate::ffi::{options, ws};
 use crate::handler::{Control, Handler};
+use crate::secret::secret_value;
 
 /// The `User-Agent` of requests that name none.
 const AGENT: &str = concat!("marmot/", env!("CARGO_PKG_VERSION"));
@@ -402,17 +404,17 @@ impl Target {
                 "the URL holds credentials, which are not used unless `url_credentials(true)` says so",
             ));
         }
-        let mut value = HeaderValue::try_from(format!("Basic {}", BASE64_STANDARD.encode(decode_percent(user)?)))
+        let encoded = Zeroizing::new(BASE64_STANDARD.encode(&*decode_percent(user)?));
+        let value = secret_value(format!("Basic {}", *encoded).into_bytes().into())
             .map_err(|_| Error::invalid_request("the URL's credentials cannot be used"))?;
-        value.set_sensitive(true);
         Ok(Self { url: crate::secret::without_credentials(uri), auth: Some(value) })
     }
 }
 
 /// `user:password` of a URL as bytes (RFC 3986 2.1). A URL without a password gets an empty one.
-fn decode_percent(user: &str) -> Result<Vec<u8>, Error> {
-    let user = if user.contains(':') { user.to_owned() } else { format!("{user}:") };
-    let mut bytes = Vec::with_capacity(user.len());
+fn decode_percent(user: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let user = Zeroizing::new(if user.contains(':') { user.to_owned() } else { format!("{user}:") });
+    let mut bytes = Zeroizing::new(Vec::with_capacity(user.len()));
     let mut rest = user.as_bytes();
     while let [first, after @ ..] = rest {
         if *first == b'%' {

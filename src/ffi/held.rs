@@ -6,8 +6,7 @@ use std::ptr;
 use bytes::Bytes;
 use curl::easy::{Easy2, Handler, ReadError, SeekResult, WriteError};
 use libc::c_char;
-
-use zeroize::Zeroize;
+use zeroize::Zeroize as _;
 
 use super::options::Live;
 
@@ -149,6 +148,13 @@ impl HeaderList {
         self.secret = true;
     }
 
+    /// Overwrites the lines, if some are secrets. They stay where they are: libcurl knows their place.
+    fn wipe(&mut self) {
+        if self.secret {
+            self.text.as_mut_slice().zeroize();
+        }
+    }
+
     /// Adds a line made of `parts`. The parts hold no NUL: header names and values never do.
     pub(crate) fn push(&mut self, parts: &[&[u8]]) {
         self.starts.push(self.text.len());
@@ -205,6 +211,13 @@ pub(crate) fn set_post_fields<T>(easy: &mut Easy2<Held<T>>, bytes: Bytes) -> Res
     super::options::check(code)
 }
 
+/// Overwrites the headers of a request that is over. Only for a handle that is in no multi handle.
+pub(crate) fn wipe_headers<T>(easy: &mut Easy2<Held<T>>) {
+    for option in [ListOption::Headers, ListOption::ProxyHeaders] {
+        easy.get_mut().lists[option as usize].wipe();
+    }
+}
+
 /// Takes the body in memory away from libcurl and drops it. Only for a handle that is in no multi handle.
 pub(crate) fn release_post_fields<T>(easy: &mut Easy2<Held<T>>) -> Result<(), curl::Error> {
     if easy.get_ref().fields.is_empty() {
@@ -246,6 +259,12 @@ mod tests {
         }
         assert_eq!(lines(&mut list).len(), 101);
         assert_eq!(lines(&mut list)[100], "x: 99");
+        list.clear();
+        list.push(&[b"authorization: c4nary"]);
+        list.mark_secret();
+        list.link();
+        list.wipe();
+        assert!(list.text.iter().all(|byte| *byte == 0) && lines(&mut list) == [""], "nothing is left of it");
         list.clear();
         list.push(&[b"only;"]);
         assert_eq!(lines(&mut list), ["only;"]);
