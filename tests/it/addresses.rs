@@ -308,7 +308,8 @@ fn an_alternative_keeps_to_the_allowed_hosts_and_ports() {
 #[test]
 fn ports_hold_for_where_a_name_is_led_to() {
     let there = Forbidden::new();
-    let client = HttpClient::builder().egress(EgressPolicy::new().allow_ports(80..=80)).build().unwrap();
+    let policy = EgressPolicy::new().allow_ports(80..=80);
+    let client = HttpClient::builder().egress(policy).timeout(Duration::from_secs(5)).build().unwrap();
     let to = ConnectTo::new().add("name.test", 80, "127.0.0.1", there.port);
     denied(client.send(Request::get("http://name.test/").connect_to(to).body(()).unwrap()), "another port");
     there.nobody_came("another port");

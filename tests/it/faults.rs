@@ -356,9 +356,13 @@ fn bombs_of_each_coding_meet_a_limit() {
             Err(error) => assert_eq!(error.kind(), TooLarge, "{coding} with a size: {error:?}"),
         }
     }
-    // 128 MiB of window, in a frame of 15 bytes.
-    let frame = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x88, 0x21, 0x00, 0x00, b'm', b'a', b'r', b'm', b'o', b't'];
-    let server = Server::start(move |_, responder| responder.send(200, &[("Content-Encoding", "zstd")], &frame));
-    let error = get(&HttpClient::new().unwrap(), &server.url("/")).unwrap_err();
-    assert_eq!(error.kind(), InvalidContentEncoding, "{error:?}");
+    // RFC 8878 3.1.1: a frame of 15 bytes that asks for a window of 8 MiB, and one that asks for 128.
+    for (window, fine) in [(0x68, true), (0x88, false)] {
+        let frame = [&[0x28, 0xb5, 0x2f, 0xfd, 0x00, window, 0x31, 0x00, 0x00][..], b"marmot"].concat();
+        let server = Server::start(move |_, responder| responder.send(200, &[("Content-Encoding", "zstd")], &frame));
+        match get(&HttpClient::new().unwrap(), &server.url("/")) {
+            Ok(body) => assert!(fine && body == b"marmot", "{window:x}"),
+            Err(error) => assert!(!fine && error.kind() == InvalidContentEncoding, "{window:x}: {error:?}"),
+        }
+    }
 }
