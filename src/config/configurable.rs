@@ -70,7 +70,7 @@ pub trait Configurable: Sealed + Sized {
     }
 
     /// The most time in which nothing at all moves, neither up nor down, once a connection is made. Time in which the
-    /// caller does not read, or has nothing to send, does not count. Kept to a tenth of itself. Default: unlimited.
+    /// caller does not read, or has nothing to send, does not count. Noticed up to a fifth of itself too late. Default: unlimited.
     ///
     /// The error's phase is [`Stall`](crate::error::TimeoutPhase::Stall). The limit is kept here: libcurl's is
     /// [`low_speed_timeout`](Self::low_speed_timeout).

@@ -21,6 +21,9 @@ pub(super) struct Watch {
     /// What had moved when it was looked at last, and when it was seen to have changed.
     moved: u64,
     changed: Instant,
+    /// A stall was seen at the last look. It counts at the next one only: a thread that was kept from running for a while
+    /// looks at its clock before it looks at its sockets.
+    suspected: bool,
     next: Instant,
 }
 
@@ -45,7 +48,17 @@ impl Watch {
         let stall = config.stall_timeout.flatten();
         let first = [resolve, response, stall].into_iter().flatten().min()?;
         let next = now.checked_add(first)?;
-        Some(Self { resolve, response, stall, started: now, resolving: now, moved: 0, changed: now, next })
+        Some(Self {
+            resolve,
+            response,
+            stall,
+            started: now,
+            resolving: now,
+            moved: 0,
+            changed: now,
+            suspected: false,
+            next,
+        })
     }
 
     /// When to look.
@@ -69,6 +82,7 @@ impl Watch {
         if progress.moved != self.moved || held_up || !progress.connected {
             self.moved = progress.moved;
             self.changed = now;
+            self.suspected = false;
         }
         let mut next: Option<Duration> = None;
         let mut ask_again = |left: Duration| next = Some(next.map_or(left, |next| next.min(left)));
@@ -88,7 +102,11 @@ impl Watch {
         if let Some(limit) = self.stall {
             let still = now.saturating_duration_since(self.changed);
             match limit.checked_sub(still) {
-                None | Some(Duration::ZERO) => return Some((TimeoutPhase::Stall, limit)),
+                None | Some(Duration::ZERO) if self.suspected => return Some((TimeoutPhase::Stall, limit)),
+                None | Some(Duration::ZERO) => {
+                    self.suspected = true;
+                    ask_again(limit / LOOKS);
+                }
                 Some(left) => ask_again(left.min(limit / LOOKS)),
             }
         }
@@ -156,7 +174,14 @@ mod tests {
         assert_eq!(watch.look(start + SECOND * 3 / 2, at(20), true, false), None);
         assert_eq!(watch.look(start + SECOND * 2, at(20), true, true), None, "the reader pauses");
         assert_eq!(watch.look(start + SECOND * 29 / 10, at(20), true, false), None);
-        assert_eq!(watch.look(start + SECOND * 3, at(20), true, false), Some((TimeoutPhase::Stall, SECOND)));
+        assert_eq!(watch.look(start + SECOND * 3, at(20), true, false), None, "once is a suspicion");
+        assert_eq!(watch.next(), start + SECOND * 31 / 10);
+        assert_eq!(watch.look(start + SECOND * 31 / 10, at(20), true, false), Some((TimeoutPhase::Stall, SECOND)));
+        // A thread that was kept from running for long, and what came meanwhile.
+        assert_eq!(watch.look(start + SECOND * 4, at(30), true, false), None);
+        assert_eq!(watch.look(start + SECOND * 8, at(30), true, false), None);
+        assert_eq!(watch.look(start + SECOND * 81 / 10, at(40), true, false), None);
+        assert_eq!(watch.look(start + SECOND * 9, at(40), true, false), None);
         let connecting = Progress { connected: false, ..at(20) };
         assert_eq!(watch.look(start + SECOND * 9, connecting, false, false), None, "that is connect_timeout's");
     }
