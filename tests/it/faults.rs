@@ -197,7 +197,12 @@ fn play(rows: &[Row]) {
                     assert!(kinds.contains(&error.kind()), "{name}: {error:?}");
                     assert!(took < LIMIT + LATE, "{name} took {took:?}");
                     assert_eq!(error.url(), Some(server.url("/").as_str()), "{name}");
-                    assert_eq!(get(&client, &good.url("/bytes/3")).unwrap().len(), 3, "after {name}");
+                    let after = get(&client, &good.url("/bytes/3"));
+                    assert_eq!(
+                        after.unwrap_or_else(|error| panic!("after {name}: {error:?}")).len(),
+                        3,
+                        "after {name}"
+                    );
                 }
                 assert_eq!(client.stats().in_flight, 0);
             });
