@@ -218,6 +218,24 @@ fn every_fault_is_typed_and_in_time_and_the_client_goes_on() {
 }
 
 #[test]
+fn a_header_line_that_breaks_off_is_not_part_of_the_next_response() {
+    let good = Server::faults();
+    let client = HttpClient::builder().timeout(Duration::from_millis(100)).build().unwrap();
+    for start in
+        ["HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nX-Odd: 1\r\n", "HTTP/1.1 200 OK\r\nX-Odd: 1\r\n folded\r\n"]
+    {
+        for more in ["", " ", "\t", " 1", " 1\r", "X-Injected: 1\r\n"] {
+            let server = server(format!("{start}{more}").into_bytes(), Stall);
+            assert_eq!(get(&client, &server.url("/")).unwrap_err().kind(), Timeout);
+            let response = client.get(good.url("/bytes/3"));
+            let mut response = response.unwrap_or_else(|error| panic!("after {start:?}{more:?}: {error:?}"));
+            assert!(!response.headers().contains_key("x-odd") && !response.headers().contains_key("x-injected"));
+            assert_eq!(response.bytes().unwrap().len(), 3);
+        }
+    }
+}
+
+#[test]
 fn faults_leave_no_descriptor_open() {
     if !is_alone("faults::faults_leave_no_descriptor_open") {
         return;
