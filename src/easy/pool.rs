@@ -22,7 +22,13 @@ impl Pool {
 
     /// Gives a handle back that is in no multi handle.
     pub(crate) fn give(&self, mut easy: Easy) {
+        // libcurl keeps a header line that may go on in the next one, and would put the next transfer's behind it: a server
+        // that stops there would have its say in the answer of another one.
+        let within_head = easy.get_ref().transfer.is_within_head();
         easy.get_mut().transfer.clear();
+        if within_head {
+            return;
+        }
         held::wipe_headers(&mut easy);
         if held::release_post_fields(&mut easy).is_err() {
             return;

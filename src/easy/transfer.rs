@@ -170,6 +170,11 @@ impl Transfer {
         }));
     }
 
+    /// Whether the head of a response has not come to its end.
+    pub(crate) fn is_within_head(&self) -> bool {
+        self.active.as_ref().is_some_and(|active| !active.responded)
+    }
+
     /// Drops the request, and with it the handler.
     pub(crate) fn clear(&mut self) {
         if let Some(active) = self.active.take() {

