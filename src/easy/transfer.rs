@@ -564,7 +564,11 @@ impl Callbacks for Transfer {
         let (Some(active), Some(config)) = (&mut self.active, &self.applied) else { return false };
         let peer = peer.map_or(Peer::Other, Peer::Address);
         match config.egress.check_peer(peer, live.uses_proxy()) {
-            Ok(()) => true,
+            Ok(()) => {
+                // Another address of the name was refused: what fails from here on fails for another reason.
+                active.failure.take_if(|error| error.kind() == ErrorKind::EgressDenied);
+                true
+            }
             Err(error) => {
                 active.failure = Some(error);
                 false
