@@ -13,7 +13,8 @@ fn describe() -> String {
     libraries.extend(curl.ssl_version().map(str::to_owned));
     libraries.extend(curl.libz_version().map(|version| format!("zlib/{version}")));
     libraries.extend(curl.nghttp2_version().map(|version| format!("nghttp2/{version}")));
-    let protocols: Vec<_> = curl.protocols().filter(|name| name.starts_with("http")).collect();
+    let protocols: Vec<_> =
+        curl.protocols().filter(|name| name.starts_with("http") || name.starts_with("ws")).collect();
     let features = [
         ("HTTP2", curl.feature_http2()),
         ("HTTP3", curl.feature_http3()),
@@ -21,6 +22,7 @@ fn describe() -> String {
         ("gzip", cfg!(feature = "gzip")),
         ("brotli", cfg!(feature = "brotli")),
         ("zstd", cfg!(feature = "zstd")),
+        ("PSL", cfg!(feature = "psl")),
         ("IPv6", curl.feature_ipv6()),
         ("AsynchDNS", curl.feature_async_dns()),
     ];
