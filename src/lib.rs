@@ -68,6 +68,7 @@ compile_error!(
 );
 
 // In layer order: a module uses only what stands above it. `tests/tidy.rs` holds this.
+mod port;
 mod secret;
 pub mod error;
 pub mod cookies;

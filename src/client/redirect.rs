@@ -15,6 +15,7 @@ use crate::body::AsyncBody;
 use crate::config::{RedirectAction, RedirectHop, RedirectPolicy, RequestConfig};
 use crate::easy::trace::Resent;
 use crate::error::{Error, ErrorKind};
+use crate::port::port;
 use crate::secret::{sounds_secret, without_credentials, without_secrets};
 
 /// Follows redirects, as far as the policy says.
@@ -287,12 +288,8 @@ fn root(uri: &Uri) -> String {
     format!("{}://{}{port}/", uri.scheme_str().unwrap_or_default(), uri.host().unwrap_or_default())
 }
 
-fn origin(uri: &Uri) -> (Option<&str>, Option<String>, Option<u16>) {
-    let default = match uri.scheme_str() {
-        Some("https") => Some(443),
-        _ => Some(80),
-    };
-    (uri.scheme_str(), uri.host().map(str::to_ascii_lowercase), uri.port_u16().or(default))
+fn origin(uri: &Uri) -> (Option<&str>, Option<String>, u16) {
+    (uri.scheme_str(), uri.host().map(str::to_ascii_lowercase), port(uri))
 }
 
 /// RFC 3986 5: the reference resolved against the URL of the request. Credentials and fragment are left out.

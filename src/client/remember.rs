@@ -13,6 +13,7 @@ use crate::body::AsyncBody;
 use crate::config::{ConnectTo, RequestConfig, VersionNegotiation};
 use crate::cookies::CookieJar;
 use crate::error::{Error, ErrorKind, TimeoutPhase};
+use crate::port::port;
 use crate::secret::secret_value;
 
 /// Applies what is remembered to every transfer, and remembers what its response says.
@@ -123,9 +124,8 @@ fn spoken() -> Vec<&'static str> {
 /// Lets the request go to the alternative. The certificate there must still be the origin's.
 fn detour(request: &mut Request<AsyncBody>, uri: &Uri, to: &Alternative) {
     let Some(host) = uri.host() else { return };
-    let port = uri.port_u16().unwrap_or(443);
     let config = request.extensions_mut().get_or_insert_default::<RequestConfig>();
-    config.names.connect_to = Some(ConnectTo::new().add(host, port, &to.host, to.port));
+    config.names.connect_to = Some(ConnectTo::new().add(host, port(uri), &to.host, to.port));
     if to.protocol == "h3" {
         config.version = Some(VersionNegotiation::http3());
     }

@@ -10,6 +10,7 @@ use http::Uri;
 use ipnet::IpNet;
 
 use crate::error::{Error, ErrorKind};
+use crate::port::port;
 
 /// Which requests may leave: an allow and deny list of schemes, hosts, ports and addresses.
 ///
@@ -274,11 +275,7 @@ fn denied(rule: String) -> Error {
 /// `0x7f000001`, `2130706433`) becomes its usual one (WHATWG URL 3.5).
 fn host_and_port(url: &Uri) -> Option<(String, u16)> {
     let text = url.host()?;
-    let port = url.port_u16().unwrap_or(match url.scheme_str() {
-        Some("https" | "wss") => 443,
-        _ => 80,
-    });
-    Some((canonical(text), port))
+    Some((canonical(text), port(url)))
 }
 
 fn canonical(host: &str) -> String {

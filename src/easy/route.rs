@@ -12,6 +12,7 @@ use crate::config::{Bracketed, DNS_CACHE, DnsCache, Names, Proxy, ProxyServer, R
 use crate::error::{Error, ErrorKind};
 use crate::ffi::held::{self, ListOption};
 use crate::ffi::options::{self, LongOption, TextOption};
+use crate::port::port;
 
 /// The proxy for a URL by these settings.
 pub(super) fn choose(config: &RequestConfig, uri: &Uri) -> Result<Option<Arc<ProxyServer>>, Error> {
@@ -116,7 +117,7 @@ pub(super) fn cache_time(names: &Names) -> c_long {
 /// Host and port of a URL, in the form of the maps.
 fn target(uri: &Uri) -> (String, u16) {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
-    (host, uri.port_u16().unwrap_or(if matches!(uri.scheme_str(), Some("https" | "wss")) { 443 } else { 80 }))
+    (host, port(uri))
 }
 
 const STAND_IN_END: &str = ".invalid";

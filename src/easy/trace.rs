@@ -41,6 +41,7 @@ mod on {
     use super::Resent;
     use crate::error::Error;
     use crate::handler::Facts;
+    use crate::port::port;
     use crate::secret::without_secrets;
 
     pub(in crate::easy) struct Trace(tracing::Span);
@@ -70,8 +71,7 @@ mod on {
             // What takes work is done for a subscriber only.
             if !span.is_disabled() {
                 span.record("url.full", without_secrets(uri));
-                let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
-                span.record("server.port", uri.port_u16().unwrap_or(default));
+                span.record("server.port", port(uri));
                 if let Some(Resent(count)) = request.extensions().get().filter(|Resent(count)| *count > 0) {
                     span.record("http.request.resend_count", count);
                 }
