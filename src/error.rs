@@ -399,6 +399,30 @@ impl Error {
         )
     }
 
+    /// Whether the request cannot have reached the server.
+    pub(crate) fn is_unsent(&self) -> bool {
+        match self.kind() {
+            ErrorKind::ConnectionFailed | ErrorKind::NameResolution => true,
+            ErrorKind::Timeout => {
+                matches!(self.timeout_phase(), Some(TimeoutPhase::NameResolution | TimeoutPhase::Connect))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the reason may be gone the next time that the request is sent.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self.kind() {
+            ErrorKind::Timeout => self.timeout_phase() != Some(TimeoutPhase::Deadline),
+            ErrorKind::ConnectionFailed
+            | ErrorKind::NameResolution
+            | ErrorKind::Io
+            | ErrorKind::AgentLost
+            | ErrorKind::ResponseBodyTruncated => true,
+            _ => false,
+        }
+    }
+
     /// Whether TLS or a certificate is at fault.
     pub fn is_tls(&self) -> bool {
         matches!(self.kind(), ErrorKind::Tls | ErrorKind::BadClientCertificate | ErrorKind::BadServerCertificate)

@@ -294,17 +294,7 @@ enum Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        match error.kind() {
-            ErrorKind::Io
-            | ErrorKind::ConnectionFailed
-            | ErrorKind::NameResolution
-            | ErrorKind::ResponseBodyTruncated
-            | ErrorKind::AgentLost => Self::MayPass(error, None),
-            ErrorKind::Timeout if error.timeout_phase() != Some(crate::error::TimeoutPhase::Deadline) => {
-                Self::MayPass(error, None)
-            }
-            _ => Self::ForGood(error),
-        }
+        if error.may_pass() { Self::MayPass(error, None) } else { Self::ForGood(error) }
     }
 }
 

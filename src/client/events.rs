@@ -385,8 +385,7 @@ impl EventStream {
 
 /// Whether another attempt could succeed where this one failed.
 fn may_pass(error: &Error) -> bool {
-    use ErrorKind::{AgentLost, ProtocolViolation, ResponseBodyTruncated, Tls};
-    error.is_network() || matches!(error.kind(), AgentLost | ProtocolViolation | ResponseBodyTruncated | Tls)
+    error.may_pass() || matches!(error.kind(), ErrorKind::ProtocolViolation | ErrorKind::Tls)
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {

@@ -12,7 +12,7 @@ use super::kept::Tls;
 use crate::body::AsyncBody;
 use crate::config::{ConnectTo, RequestConfig, VersionNegotiation};
 use crate::cookies::CookieJar;
-use crate::error::{Error, ErrorKind, TimeoutPhase};
+use crate::error::{Error, ErrorKind};
 use crate::port::port;
 use crate::secret::secret_value;
 
@@ -133,15 +133,7 @@ fn detour(request: &mut Request<AsyncBody>, uri: &Uri, to: &Alternative) {
 
 /// Whether the other side was never reached, or is not who it should be.
 fn is_unreachable(error: &Error) -> bool {
-    match error.kind() {
-        ErrorKind::ConnectionFailed | ErrorKind::NameResolution | ErrorKind::Tls | ErrorKind::BadServerCertificate => {
-            true
-        }
-        ErrorKind::Timeout => {
-            matches!(error.timeout_phase(), Some(TimeoutPhase::NameResolution | TimeoutPhase::Connect))
-        }
-        _ => false,
-    }
+    error.is_unsent() || matches!(error.kind(), ErrorKind::Tls | ErrorKind::BadServerCertificate)
 }
 
 /// Joins the jar's cookies to those that the request sets itself; RFC 6265bis 5.8.3 wants one header.

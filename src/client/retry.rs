@@ -11,7 +11,7 @@ use super::trail::Trail;
 use crate::body::AsyncBody;
 use crate::config::{Outcome, Repeatable, RetryPolicy};
 use crate::easy::trace::Resent;
-use crate::error::{Error, ErrorKind, TimeoutPhase};
+use crate::error::{Error, ErrorKind};
 
 /// Sends a request again, as often as the policy says.
 pub(super) struct Retries;
@@ -51,7 +51,7 @@ async fn try_all(
                 status: response.status(),
                 retry_after: retry_after(response.headers(), SystemTime::now()),
             },
-            Err(error) => Outcome::Failed { unsent: is_unsent(error), may_pass: may_pass(error) },
+            Err(error) => Outcome::Failed { unsent: error.is_unsent(), may_pass: error.may_pass() },
         };
         let wait = policy.decide(attempts, repeatable, outcome, fastrand::f64());
         let in_time = |wait: &Duration| next.deadline().is_none_or(|end| Instant::now() + *wait < end);
@@ -80,29 +80,5 @@ fn finish(result: Result<Response<AsyncBody>, Error>, attempts: u32) -> Result<R
         }
         Err(error) if attempts > 1 => Err(error.with_attempts(attempts)),
         Err(error) => Err(error),
-    }
-}
-
-/// Whether the request cannot have reached the server.
-fn is_unsent(error: &Error) -> bool {
-    match error.kind() {
-        ErrorKind::ConnectionFailed | ErrorKind::NameResolution => true,
-        ErrorKind::Timeout => {
-            matches!(error.timeout_phase(), Some(TimeoutPhase::NameResolution | TimeoutPhase::Connect))
-        }
-        _ => false,
-    }
-}
-
-/// Whether the reason may be gone the next time.
-fn may_pass(error: &Error) -> bool {
-    match error.kind() {
-        ErrorKind::Timeout => error.timeout_phase() != Some(TimeoutPhase::Deadline),
-        ErrorKind::ConnectionFailed
-        | ErrorKind::NameResolution
-        | ErrorKind::Io
-        | ErrorKind::AgentLost
-        | ErrorKind::ResponseBodyTruncated => true,
-        _ => false,
     }
 }
