@@ -69,10 +69,8 @@ pub(super) fn start<H: Handler>(client: &Inner, request: Request<()>, handler: H
     let config = std::sync::Arc::new(crate::config::RequestConfig { decompress: Some(false), ..(*config).clone() });
     let request = Request::from_parts(parts, ());
     let prepare = Prepare { request, upload: Upload::AskHandler, config, time_left: None, handler, control };
-    match prepare.into_easy(client.agents.pool()) {
-        Ok(easy) => client.agents.execute(easy),
-        Err((error, mut handler)) => drop(handler.on_error(error)),
-    }
+    // What keeps it from starting is told to the handler.
+    let _ = client.start(prepare);
     driving
 }
 

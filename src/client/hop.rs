@@ -52,13 +52,7 @@ impl Hop {
         };
         let handler = Box::new(Respond::new(sender, stream));
         let prepare = Prepare { request, upload, config: config.clone(), time_left, handler, control };
-        match prepare.into_easy(client.agents.pool()) {
-            Ok(easy) => client.agents.execute(easy),
-            Err((error, mut handler)) => {
-                let _ = handler.on_error(error.clone());
-                return Err(error);
-            }
-        }
+        client.start(prepare)?;
         Ok(Self {
             receiver: Some(receiver),
             #[cfg(feature = "decompress")]

@@ -24,6 +24,7 @@ use http::{Request, Response, Uri};
 use crate::agent::Agents;
 use crate::body::{AsyncBody, Body};
 use crate::config::ClientConfig;
+use crate::easy::prepare::Prepare;
 use crate::error::Error;
 use crate::handler::Handler;
 use interceptor::{Interceptor, Steps};
@@ -141,6 +142,22 @@ pub(crate) struct Inner {
     memory: Memory,
     /// Nothing is sent.
     offline: bool,
+}
+
+impl Inner {
+    /// Starts a transfer. Its handler is told, too, of what keeps it from starting.
+    fn start(&self, prepare: Prepare) -> Result<(), Error> {
+        match prepare.into_easy(self.agents.pool()) {
+            Ok(easy) => {
+                self.agents.execute(easy);
+                Ok(())
+            }
+            Err((error, mut handler)) => {
+                let _ = handler.on_error(error.clone());
+                Err(error)
+            }
+        }
+    }
 }
 
 impl HttpClient {

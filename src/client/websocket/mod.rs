@@ -293,14 +293,6 @@ fn start(client: &Arc<Inner>, request: Request<()>, options: Options) -> Result<
     let handler = Box::new(handler::Talk::new(port, request.uri().clone(), expected, options, limit));
     let url = request.uri().clone();
     let prepare = Prepare { request, upload: Upload::WebSocket, config, time_left: None, handler, control };
-    match prepare.into_easy(client.agents.pool()) {
-        Ok(easy) => {
-            client.agents.execute(easy);
-            Ok(State::Running { link, close_timeout, url, jar })
-        }
-        Err((error, mut handler)) => {
-            let _ = handler.on_error(error.clone());
-            Err(error)
-        }
-    }
+    client.start(prepare)?;
+    Ok(State::Running { link, close_timeout, url, jar })
 }
