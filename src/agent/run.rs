@@ -185,7 +185,7 @@ impl Agent {
             self.call_libcurl_for_time();
             self.end_transfers();
             self.attend_timers();
-            self.follow_sockets(&bell);
+            self.follow_sockets();
             self.sweep();
             wake::flush();
             if self.is_done() {
@@ -224,8 +224,7 @@ impl Agent {
                 }
                 Message::Report(sender) => {
                     // Sockets that were closed in this turn are forgotten first.
-                    let bell = self.handle.bell().clone();
-                    self.follow_sockets(&bell);
+                    self.follow_sockets();
                     let _ = sender.send(self.report());
                 }
                 #[cfg(test)]
@@ -397,7 +396,8 @@ impl Agent {
         if swept {
             self.sweeper.end(&self.multi);
             // Closed sockets are forgotten first, so that only living ones are listened to again.
-            self.follow_sockets_of_sweep();
+            self.follow_sockets();
+            let _ = self.selector.calm(self.handle.bell().poll());
         }
     }
 
@@ -408,15 +408,9 @@ impl Agent {
         }
     }
 
-    fn follow_sockets(&mut self, bell: &Bell) {
+    fn follow_sockets(&mut self) {
         // A socket that the poller refuses would never be heard of: libcurl's own time limits end its transfer.
-        let _ = self.selector.apply(bell.poll());
-    }
-
-    fn follow_sockets_of_sweep(&mut self) {
-        let bell = self.handle.bell().clone();
-        self.follow_sockets(&bell);
-        let _ = self.selector.calm(bell.poll());
+        let _ = self.selector.apply(self.handle.bell().poll());
     }
 
     /// Whether there is nobody but the agent to look after idle connections, and reason to.

@@ -172,7 +172,8 @@ fn wake_caller(mut state: MutexGuard<'_, State>) {
     }
 }
 
-fn too_large(limit: u64) -> Error {
+/// The error for a body that is larger than its limit.
+pub(crate) fn too_large(limit: u64) -> Error {
     Error::new(ErrorKind::TooLarge).with_detail(format!("the body is larger than the limit of {limit} bytes"))
 }
 

@@ -273,8 +273,7 @@ impl AsyncBody {
                         amount => used += amount,
                     }
                     if used as u64 > limit {
-                        return Err(Error::new(crate::error::ErrorKind::TooLarge)
-                            .with_detail(format!("the body is larger than the limit of {limit} bytes")));
+                        return Err(exchange::too_large(limit));
                     }
                 }
             }

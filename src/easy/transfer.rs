@@ -15,6 +15,7 @@ use super::stream::Stream;
 use super::trace::Trace;
 use super::watch::{Progress, Watch};
 use super::{Easy, failure};
+use crate::body::exchange::too_large;
 use crate::config::{self, Peer, ProgressFn, ProxyServer, RequestConfig};
 use crate::error::{Error, ErrorKind, TimeoutPhase};
 use crate::ffi::held::Callbacks;
@@ -431,8 +432,7 @@ impl Active {
         let seen = self.seen.min(data.len());
         self.received += (data.len() - seen) as u64;
         if let Some(limit) = self.max_size.filter(|limit| self.received > *limit) {
-            let detail = format!("the body is larger than the limit of {limit} bytes");
-            self.failure.get_or_insert(Error::new(ErrorKind::TooLarge).with_detail(detail));
+            self.failure.get_or_insert_with(|| too_large(limit));
             return Ok(0);
         }
         let mut rest = &data[seen..];

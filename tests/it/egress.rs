@@ -7,6 +7,7 @@ use marmot::config::{EgressPolicy, RedirectPolicy};
 use marmot::prelude::*;
 use marmot::{Error, ErrorKind};
 
+use crate::alone::run_alone;
 use crate::support::Server;
 
 fn public() -> HttpClient {
@@ -101,18 +102,12 @@ fn a_proxy_needs_consent() {
     let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
     proxy.set_nonblocking(true).unwrap();
     let address = proxy.local_addr().unwrap();
-    let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["egress::through_the_proxy_of_the_environment", "--exact", "--ignored", "--nocapture"])
-        .env("http_proxy", format!("http://{address}"))
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    assert!(proxy.accept().is_err(), "the proxy was not asked");
-}
-
-#[test]
-#[ignore = "run by a_proxy_needs_consent, with a proxy in its environment"]
-fn through_the_proxy_of_the_environment() {
+    if !run_alone("egress::a_proxy_needs_consent", |command| {
+        command.env("http_proxy", format!("http://{address}"));
+    }) {
+        assert!(proxy.accept().is_err(), "the proxy was not asked");
+        return;
+    }
     let policy = EgressPolicy::public_internet();
     let client = HttpClient::builder().egress(policy).build().unwrap();
     refused(client.get("http://example.invalid/"), "proxy");
