@@ -137,7 +137,7 @@ impl Transfer {
     pub(super) fn start(&mut self, start: Start<'_>) {
         let Start { trace, handler, control, first, uri, to_head, upgrade, config, limit, challenges, repeatable } =
             start;
-        let (machine, effect) = Machine::new(first, Instant::now());
+        let (machine, effect) = Machine::new(first, Instant::now);
         let watch = Watch::new(config, Instant::now());
         if effect == Effect::Abort || machine.deadline().is_some() {
             control.look();
@@ -276,7 +276,7 @@ impl Active {
     }
 
     fn step(&mut self, event: Event) -> Effect {
-        self.machine.step(event, Instant::now())
+        self.machine.step(event, Instant::now)
     }
 
     /// Takes the handler's answer, inside a callback. Returns whether the transfer goes on.
@@ -296,7 +296,7 @@ impl Active {
             return Verdict::Remove;
         }
         let mut effect = match self.control.take() {
-            Some(ready) => self.machine.step(Event::Ready(ready), now),
+            Some(ready) => self.machine.step(Event::Ready(ready), || now),
             None => Effect::Nothing,
         };
         if let Some(stream) = &mut self.stream
@@ -304,7 +304,7 @@ impl Active {
             && effect != Effect::Abort
         {
             self.resume |= effect == Effect::Resume;
-            effect = self.machine.step(Event::Ready(Ready::write().keeping()), now);
+            effect = self.machine.step(Event::Ready(Ready::write().keeping()), || now);
         }
         loop {
             match effect {
@@ -316,13 +316,13 @@ impl Active {
                 Effect::CallTimeout => {
                     let error = Error::timeout(TimeoutPhase::Handler).with_url(&self.uri);
                     let next = self.handler.on_error(error);
-                    effect = self.machine.step(Event::Answered(next), now);
+                    effect = self.machine.step(Event::Answered(next), || now);
                     continue;
                 }
                 Effect::Resume => self.resume = true,
                 _ => {}
             }
-            effect = self.machine.step(Event::Tick, now);
+            effect = self.machine.step(Event::Tick, || now);
             if effect == Effect::Nothing {
                 break;
             }
