@@ -1,23 +1,30 @@
-//! The thread that owns a multi handle and drives its transfers. Knows no request and no response.
+//! Agents own multi handles and drive their transfers. They know no request and no response.
 //!
-//! A client sends easy handles that are ready to go over a channel ([`message`]); the thread ([`run`]) adds them to its
-//! multi handle, waits for sockets ([`selector`]) and time ([`timer`]), and lets
-//! libcurl work; when it has nothing to do it looks after idle connections ([`sweep`]). A caller is woken once a
-//! turn at most, after the turn.
+//! A client sends easy handles that are ready to go over a channel ([`message`], [`seat`]); the agent ([`run`]) adds them
+//! to its multi handle, waits for sockets ([`selector`]) and time ([`timer`]), and lets libcurl work. A caller is woken
+//! once a turn at most, after the turn.
 //!
-//! [`Agents`] starts the thread with the first request, and a new one should it ever end by accident.
+//! An agent has a thread only while it has something to do: one of the [`crew`], or that of a caller who waits ([`visit`]).
+//! The crew also looks after the idle connections of agents that rest ([`sweep`]).
+//!
+//! [`Agents`] makes the agent with the first request, and a new one should it ever end by accident.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+mod crew;
 mod message;
 mod run;
+mod seat;
 mod selector;
 mod sweep;
 mod timer;
+mod visit;
 
+use message::Message;
 pub(crate) use message::{Counters, Report};
-use message::{Handle, Message};
+use run::Agent;
+pub(crate) use visit::Visit;
 
 use crate::easy::Easy;
 use crate::easy::pool::Pool;
@@ -34,6 +41,8 @@ pub(crate) struct Limits {
     pub(crate) streams: Option<u32>,
 }
 
+type Handle = seat::Handle<Agent>;
+
 /// The agents of one client.
 pub(crate) struct Agents {
     limits: Limits,
@@ -45,7 +54,7 @@ pub(crate) struct Agents {
 enum State {
     /// No request was made yet, or the agent is gone.
     None,
-    /// The agent, and the process that it is a thread of.
+    /// The agent, and the process that it was made in.
     Running(Handle, u64),
     /// No more requests. The agent, if there was one, ends its last ones.
     ShutDown(Option<Handle>),
@@ -95,12 +104,17 @@ impl Agents {
             State::ShutDown(_) => return Err(Error::new(ErrorKind::ClientShutDown)),
             _ => {}
         }
-        let handle = run::start(&self.limits, self.pool.clone(), self.counters.clone())?;
+        let handle = run::make(&self.limits, self.pool.clone(), self.counters.clone())?;
         let before = std::mem::replace(&mut *state, State::Running(handle.clone(), generation));
         // The agent of the process that this one was forked from: even its locks may be held by threads that are not
         // here. Nothing of it is touched.
         std::mem::forget(before);
         Ok(handle)
+    }
+
+    /// Takes the agent along, if nobody runs it, for a thread that is about to wait for a response.
+    pub(crate) fn visit(&self) -> Option<Visit> {
+        self.running().ok()?.take().map(Visit::new)
     }
 
     pub(crate) fn counters(&self) -> &Counters {
@@ -160,7 +174,10 @@ impl Agents {
 impl Drop for Agents {
     fn drop(&mut self) {
         match std::mem::replace(&mut *self.state(), State::None) {
-            State::Running(handle, of) if of == fork::generation() => drop(handle.send(Message::Close)),
+            State::Running(handle, of) if of == fork::generation() => match handle.take() {
+                Some(agent) => drop(agent),
+                None => drop(handle.send(Message::Close)),
+            },
             forked @ State::Running(..) => std::mem::forget(forked),
             _ => {}
         }

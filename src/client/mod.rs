@@ -21,12 +21,13 @@ use std::time::Duration;
 
 use http::{Request, Response, Uri};
 
-use crate::agent::Agents;
+use crate::agent::{Agents, Visit};
 use crate::body::{AsyncBody, Body};
 use crate::config::ClientConfig;
 use crate::easy::prepare::Prepare;
 use crate::error::Error;
 use crate::handler::Handler;
+use blocking::Patience;
 use interceptor::{Interceptor, Steps};
 use redirect::Redirects;
 use remember::Memory;
@@ -145,6 +146,11 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
+    /// Takes the agent along, if nobody runs it, for a thread that is about to wait for a response.
+    fn visit(&self) -> Option<Visit> {
+        if self.offline { None } else { self.agents.visit() }
+    }
+
     /// Starts a transfer. Its handler is told, too, of what keeps it from starting.
     fn start(&self, prepare: Prepare) -> Result<(), Error> {
         match prepare.into_easy(self.agents.pool()) {
@@ -211,8 +217,21 @@ impl HttpClient {
     /// Every [`ErrorKind`](crate::ErrorKind) that a request can meet before its response is here. A status like 404 is
     /// not an error.
     pub fn send<B: Into<Body>>(&self, request: Request<B>) -> Result<Response<Body>, Error> {
-        let future = self.send_async(request.map(|body| body.into().into_async()));
-        blocking::block_on(future).map(|response| response.map(Body::from))
+        let request = request.map(|body| body.into().into_async());
+        let response = self.wait_for(&Patience::default(), || self.send_async(request));
+        response.and_then(|response| response).map(|response| response.map(Body::from))
+    }
+
+    /// Waits for what `start` starts. Where nobody runs the agent, this thread does meanwhile.
+    pub(crate) fn wait_for<F: Future>(
+        &self,
+        patience: &Patience,
+        start: impl FnOnce() -> F,
+    ) -> Result<F::Output, Error> {
+        match self.inner.visit() {
+            Some(visit) => blocking::block_on_visiting(visit, start(), patience),
+            None => blocking::block_on_with(start(), patience),
+        }
     }
 
     /// Sends a request. The future completes with the head of the response; the body streams.
@@ -245,7 +264,7 @@ impl HttpClient {
     pub fn stats(&self) -> Stats {
         let agents = &self.inner.agents;
         let deadline = Some(std::time::Instant::now() + Duration::from_secs(1));
-        let patience = blocking::Patience { deadline, cancel: None };
+        let patience = Patience { deadline, cancel: None };
         let report = agents.report().and_then(|report| blocking::block_on_with(report, &patience).ok()?.ok());
         let counters = agents.counters();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
