@@ -13,7 +13,8 @@ use slab::Slab;
 use super::Limits;
 use super::crew::{self, Run};
 use super::message::{Counters, Message, Report};
-use super::seat::{Handle, Visitor};
+use super::meter::Meter;
+use super::seat::{Handle, Load, Visitor};
 use super::selector::Selector;
 use super::sweep::{self, Sweeper, Waiting};
 use super::timer::Timers;
@@ -23,6 +24,7 @@ use crate::easy::Easy;
 use crate::easy::pool::Pool;
 use crate::easy::transfer::{self, Transfer, Verdict};
 use crate::error::{Error, ErrorKind};
+use crate::ffi::clock::thread_time;
 use crate::ffi::held::Held;
 use crate::ffi::multi::{Attached, Multi};
 use crate::ffi::options;
@@ -83,6 +85,8 @@ pub(super) struct Agent {
     counters: Arc<Counters>,
     /// Of the sockets, while nobody runs the agent.
     ledger: Ledger,
+    /// Of the thread that runs it.
+    meter: Meter,
     heard: Vec<Heard>,
     /// Transfers that libcurl has ended in this turn.
     ended: Vec<(usize, Result<(), curl::Error>)>,
@@ -164,6 +168,7 @@ impl Agent {
             pool,
             counters,
             ledger: Ledger::default(),
+            meter: Meter::default(),
             heard: Vec::new(),
             ended: Vec::new(),
             limited: total.is_some() || limits.connections_per_host.is_some(),
@@ -175,6 +180,7 @@ impl Agent {
     /// Works on a thread of the crew until there is nothing to do. `watching`: stays as long as connections are open.
     fn work(mut self: Box<Self>, mut watching: bool) {
         let mut ledger = sockets::open_ledger(std::mem::take(&mut self.ledger));
+        self.meter = Meter::default();
         loop {
             self.turn();
             if self.is_done() {
@@ -184,6 +190,7 @@ impl Agent {
             if self.is_idle() && !watching {
                 let open = sockets::open() > 0;
                 self.ledger = ledger.close();
+                self.handle.tell(Load::default());
                 match self.handle.clone().rest(self, open) {
                     None => return,
                     Some(back) => self = back,
@@ -191,6 +198,8 @@ impl Agent {
                 ledger = sockets::open_ledger(std::mem::take(&mut self.ledger));
                 continue;
             }
+            let saturated = self.meter.look(Instant::now(), thread_time);
+            self.handle.tell(Load { transfers: self.transfers.len(), saturated });
             self.wait(None, || true);
         }
     }

@@ -3,10 +3,10 @@
 //! An agent is *awake* while a thread runs it, *asleep* while that thread waits for sockets, and *at rest* while it has no
 //! thread because it has nothing to do. A message rings for a sleeping agent and gets a resting one a thread.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -29,6 +29,18 @@ struct Seat<A> {
     resting: Mutex<Option<Resting<A>>>,
     /// Somebody looks at the seat now and then.
     looked_after: AtomicBool,
+    /// See [`Load`].
+    transfers: AtomicUsize,
+    saturated: AtomicBool,
+}
+
+/// What an agent said last of its work.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Load {
+    /// Transfers in flight, and messages on their way.
+    pub(super) transfers: usize,
+    /// It keeps a core busy.
+    pub(super) saturated: bool,
 }
 
 struct Resting<A> {
@@ -73,6 +85,8 @@ impl<A: Run + 'static> Handle<A> {
             state: AtomicU8::new(AWAKE),
             resting: Mutex::new(None),
             looked_after: AtomicBool::new(false),
+            transfers: AtomicUsize::new(0),
+            saturated: AtomicBool::new(false),
         };
         Ok((Self(Arc::new(seat)), receiver))
     }
@@ -94,6 +108,21 @@ impl<A: Run + 'static> Handle<A> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The agent tells its load.
+    pub(super) fn tell(&self, load: Load) {
+        self.0.transfers.store(load.transfers, Ordering::Relaxed);
+        self.0.saturated.store(load.saturated, Ordering::Relaxed);
+    }
+
+    pub(super) fn load(&self) -> Load {
+        let transfers = self.0.transfers.load(Ordering::Relaxed) + self.0.sender.len();
+        Load { transfers, saturated: self.is_saturated() }
+    }
+
+    pub(super) fn is_saturated(&self) -> bool {
+        self.0.saturated.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_same(&self, other: &Self) -> bool {
@@ -138,9 +167,14 @@ impl<A: Run + 'static> Handle<A> {
         None
     }
 
-    /// Takes the agent, if it is at rest, for the calling thread to run.
+    /// Takes the agent, if it is at rest, for the calling thread to run or to drop.
     pub(super) fn take(&self) -> Option<Box<A>> {
         self.0.take()
+    }
+
+    /// Whether the agent has been at rest for that long.
+    pub(super) fn has_rested(&self, time: Duration) -> bool {
+        self.0.lock().as_ref().is_some_and(|resting| resting.since.elapsed() >= time)
     }
 
     /// A waker for the transfer in a slot. It stays valid for whoever takes the slot next.

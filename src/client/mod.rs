@@ -190,6 +190,7 @@ impl HttpClient {
 
     fn with_config(config: ClientConfig, own: Interceptors) -> Self {
         let limits = crate::agent::Limits {
+            agents: config.agents,
             connections: config.max_connections,
             connections_per_host: config.max_connections_per_host,
             connection_cache: config.connection_cache_size,
@@ -259,26 +260,29 @@ impl HttpClient {
 
     /// What the client is doing now and has done so far.
     ///
-    /// The agent is asked and answers at once, unless a handler holds it up; after a second without an answer the gauges
-    /// are zero. Do not call it from a handler's methods.
+    /// The agents are asked and answer at once, unless a handler holds one up; after a second without an answer its part of
+    /// the gauges is missing. Do not call it from a handler's methods.
     pub fn stats(&self) -> Stats {
         let agents = &self.inner.agents;
         let deadline = Some(std::time::Instant::now() + Duration::from_secs(1));
         let patience = Patience { deadline, cancel: None };
-        let report = agents.report().and_then(|report| blocking::block_on_with(report, &patience).ok()?.ok());
+        let mut stats = Stats::default();
+        for report in agents.report() {
+            let Some(report) = blocking::block_on_with(report, &patience).ok().and_then(Result::ok) else { continue };
+            stats.agents += 1;
+            stats.open += report.open;
+            stats.idle += report.open.saturating_sub(report.in_use);
+            stats.in_flight += report.in_flight;
+            stats.waiting += report.waiting;
+        }
         let counters = agents.counters();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let gauges = report.unwrap_or_default();
         Stats {
-            agents: usize::from(report.is_some()),
-            open: gauges.open,
-            idle: gauges.open.saturating_sub(gauges.in_use),
-            in_flight: gauges.in_flight,
-            waiting: gauges.waiting,
             started: count(&counters.started),
             completed: count(&counters.completed),
             failed: count(&counters.failed),
             reused: count(&counters.reused),
+            ..stats
         }
     }
 
@@ -294,8 +298,8 @@ impl HttpClient {
     pub fn shutdown_async(&self, grace: Duration) -> impl Future<Output = ()> + Send + 'static {
         let all_ended = self.inner.agents.shut_down(grace);
         async move {
-            if let Some(all_ended) = all_ended {
-                let _ = all_ended.await;
+            for ended in all_ended {
+                let _ = ended.await;
             }
         }
     }

@@ -1,5 +1,6 @@
 //! libcurl's callbacks about one transfer. Asks the machine, calls the handler; decides nothing itself.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::SeekFrom;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -191,6 +192,16 @@ impl Transfer {
             (Some(active), Some(config)) => is_plain(&active.uri, config),
             _ => false,
         }
+    }
+
+    /// The same number for all transfers of an origin.
+    pub(crate) fn origin_hash(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        if let Some(active) = &self.active {
+            active.uri.scheme().hash(&mut hasher);
+            active.uri.authority().hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     /// Whether names are asked for by transfers of libcurl's own, which may wait for one another's connection.

@@ -2,6 +2,7 @@
 //!
 //! Each function wraps one call of C and is safe to call; each `unsafe` block names the invariant that makes it so.
 //!
+//! - [`clock`]: the CPU time of a thread.
 //! - [`held`]: options whose data libcurl reads *during* the transfer (header list, body bytes), kept alive beside it.
 //! - [`memfile`]: files in memory, for secrets that libcurl takes as files only.
 //! - [`multi`]: handles that move between threads.
@@ -10,6 +11,7 @@
 //! - [`wall`]: whether the linked libcurl fails at descriptor 1,024.
 //! - [`ws`] is about WebSockets.
 
+pub(crate) mod clock;
 pub(crate) mod egress;
 pub(crate) mod fork;
 pub(crate) mod held;
