@@ -2,8 +2,8 @@
 //!
 //! A client sends easy handles that are ready to go over a channel ([`message`]); the thread ([`run`]) adds them to its
 //! multi handle, waits for sockets ([`selector`]) and time ([`timer`]), and lets
-//! libcurl work; when it has nothing to do it looks after idle connections ([`sweep`]). A caller is woken once a
-//! turn at most, after the turn.
+//! libcurl work; when it has nothing to do it looks after idle connections ([`sweep`]). Where libcurl cannot use all
+//! descriptors, it keeps to those that it can ([`room`]). A caller is woken once a turn at most, after the turn.
 //!
 //! [`Agents`] starts the thread with the first request, and a new one should it ever end by accident.
 
@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 mod message;
+mod room;
 mod run;
 mod selector;
 mod sweep;

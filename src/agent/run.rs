@@ -13,6 +13,7 @@ use slab::Slab;
 
 use super::Limits;
 use super::message::{Bell, Counters, Handle, Message, Report};
+use super::room::{self, Room};
 use super::selector::Selector;
 use super::sweep::{self, Sweeper, Waiting};
 use super::timer::Timers;
@@ -33,8 +34,6 @@ const MESSAGES_A_TURN: usize = 256;
 /// From this many transfers on it pays to tell libcurl that no idle connection can be found: it looks for one in time
 /// that grows with the number of connections, for each request of a burst.
 const BURST: usize = 32;
-/// Descriptors left to the rest of the program below the wall.
-const BELOW_WALL: usize = 128;
 
 /// Starts an agent's thread.
 pub(super) fn start(limits: &Limits, pool: Arc<Pool>, counters: Arc<Counters>) -> Result<Handle, Error> {
@@ -96,6 +95,10 @@ struct Agent {
     ended: Vec<(usize, Result<(), curl::Error>)>,
     /// Connections are limited: let libcurl look for idle ones always.
     limited: bool,
+    /// The most connections at once, as the client's settings have it.
+    most: Option<usize>,
+    /// Where libcurl cannot use all descriptors: what is left of those that it can.
+    room: Option<Room>,
     closing: bool,
     shut_down: Option<ShutDown>,
 }
@@ -131,13 +134,8 @@ impl Agent {
         counters: Arc<Counters>,
     ) -> Result<Self, curl::MultiError> {
         let mut multi = Multi::new();
-        let mut total = limits.connections;
-        if wall::waits_with_select() {
-            // Beyond the wall a connection would fail; below it, requests wait for one.
-            let most = wall::WALL - BELOW_WALL;
-            total = Some(total.map_or(most, |total| total.min(most)));
-        }
-        if let Some(total) = total {
+        let room = wall::waits_with_select().then(Room::default);
+        if let Some(total) = limits.connections {
             multi.set_max_total_connections(total)?;
         }
         if let Some(per_host) = limits.connections_per_host {
@@ -172,7 +170,9 @@ impl Agent {
             counters,
             heard: Vec::new(),
             ended: Vec::new(),
-            limited: total.is_some() || limits.connections_per_host.is_some(),
+            limited: limits.connections.is_some() || limits.connections_per_host.is_some() || room.is_some(),
+            most: limits.connections,
+            room,
             closing: false,
             shut_down: None,
         })
@@ -182,6 +182,7 @@ impl Agent {
         let bell = self.handle.bell().clone();
         loop {
             self.take_messages();
+            self.keep_below_the_wall();
             self.call_libcurl_for_time();
             self.end_transfers();
             self.attend_timers();
@@ -191,6 +192,7 @@ impl Agent {
             if self.is_done() {
                 return;
             }
+            self.rest();
             self.wait(&bell);
         }
     }
@@ -209,7 +211,8 @@ impl Agent {
     }
 
     fn take_messages(&mut self) {
-        for _ in 0..MESSAGES_A_TURN {
+        let most = if self.room.is_some() { room::STEP } else { MESSAGES_A_TURN };
+        for _ in 0..most {
             let Ok(message) = self.messages.try_recv() else { return };
             match message {
                 Message::Execute(easy) => self.add(easy),
@@ -334,6 +337,24 @@ impl Agent {
             }
             Some(Slot::Held(easy)) => self.pool.give(easy),
             None => {}
+        }
+    }
+
+    /// Limits the connections where one with a high descriptor would fail: requests wait for one instead.
+    fn keep_below_the_wall(&mut self) {
+        let Some(room) = &mut self.room else { return };
+        if let Some(limit) = room.look(self.transfers.len(), sockets::open(), Instant::now(), wall::free) {
+            let limit = self.most.map_or(limit, |most| most.min(limit));
+            let _ = self.multi.set_max_total_connections(limit);
+        }
+    }
+
+    /// An agent that has nothing to do will open no socket.
+    fn rest(&mut self) {
+        if let Some(room) = &mut self.room
+            && self.transfers.is_empty()
+        {
+            room.promise(0);
         }
     }
 
