@@ -2,12 +2,14 @@
 //! and prints no result.
 
 use std::error::Error;
-use std::io::{self, BufRead, BufReader};
+use std::io;
 use std::mem::MaybeUninit;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use marmot_bench::server::Server;
 
 use crate::drive::{Outcome, Slice};
 use crate::peers::{PEERS, Peer};
@@ -42,35 +44,6 @@ fn is_called(peer: &str, name: &str) -> bool {
     peer.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
-/// The canned server in a process of its own. Dropping this ends it, by its id.
-pub struct Server {
-    child: Child,
-    base: String,
-}
-
-impl Server {
-    pub fn start() -> Outcome<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        let child = command.arg("--serve").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let mut server = Self { child, base: String::new() };
-        let mut port = String::new();
-        if let Some(output) = server.child.stdout.take() {
-            BufReader::new(output).read_line(&mut port)?;
-        }
-        let port: u16 = port.trim().parse().map_err(|_| "the server did not start")?;
-        server.base = format!("http://127.0.0.1:{port}");
-        Ok(server)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Either fails only when the server is gone already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// A peer in a scenario, warm.
 struct Runner {
     peer: &'static Peer,
@@ -83,7 +56,7 @@ struct Runner {
 pub fn run(scenario: Scenario, plan: &Plan, server: &Server) -> Outcome<report::Scenario> {
     let mut runners = Vec::new();
     for peer in PEERS.iter().filter(|peer| peer.scenarios.contains(&scenario) && plan.wants(peer.name)) {
-        let load = scenario.load(peer.name, &server.base, plan.long);
+        let load = scenario.load(peer.name, server.base(), plan.long);
         let slice = guarded(scenario, peer.name, || {
             let mut slice = (peer.start)()?;
             slice(&load.warm_up())?;
@@ -124,7 +97,7 @@ pub fn run_one(scenario: Scenario, name: &str, base: &str) -> Outcome {
 /// The peak of the memory in KiB, of a fresh process that runs this peer only.
 fn peak_of(scenario: Scenario, peer: &str, server: &Server) -> Outcome<u64> {
     let mut command = Command::new(std::env::current_exe()?);
-    let output = command.args(["--one", scenario.name(), peer, &server.base]).stderr(Stdio::inherit()).output()?;
+    let output = command.args(["--one", scenario.name(), peer, server.base()]).stderr(Stdio::inherit()).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     text.trim().parse().map_err(|_| format!("the memory of {peer} in {scenario} could not be measured").into())
 }

@@ -13,15 +13,15 @@
 //! loopback only, on a port that the system chooses.
 
 mod drive;
-mod epoll;
 mod harness;
 mod peers;
 mod report;
 mod scenarios;
-mod server;
 
 use std::fs;
 use std::process::ExitCode;
+
+use marmot_bench::server::{self, Server};
 
 use drive::Outcome;
 use harness::Plan;
@@ -76,7 +76,7 @@ fn measure(scenarios: &[Scenario], plan: &Plan, json: Option<&str>) -> Outcome {
             return Err(format!("unset {name}: some peers would measure that proxy").into());
         }
     }
-    let server = harness::Server::start()?;
+    let server = Server::start()?;
     let mut report = Report { rounds: plan.rounds, long: plan.long, scenarios: Vec::new() };
     for &scenario in scenarios {
         let result = harness::run(scenario, plan, &server)?;
@@ -98,7 +98,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Outcome<Task> {
         match argument.as_str() {
             "--bench" => {} // cargo's own
             "--help" | "-h" => return Ok(Task::Help),
-            "--serve" => return Ok(Task::Serve),
+            server::FLAG => return Ok(Task::Serve),
             "--one" => {
                 let scenario = value("a scenario")?.parse()?;
                 return Ok(Task::One { scenario, peer: value("a peer")?, server: value("a server")? });

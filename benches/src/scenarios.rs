@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
-use crate::server;
+use marmot_bench::server;
 
 const MIB: u64 = 1 << 20;
 

@@ -5,15 +5,19 @@
 //! - `GET /stream/{bytes}` answers that many bytes.
 //! - `POST /upload` reads a body of known length, throws it away and answers how long it was.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
+use std::process::{Child, Command, Stdio};
 
 use crate::epoll::{Epoll, Interest, Ready};
 
 /// The body of `/small`.
 pub const SMALL: &str =
     "A marmot sleeps for half of the year; a client should wake up for a request a good deal faster, then.\n";
+
+/// What a program that is started as the server is called with.
+pub const FLAG: &str = "--serve";
 
 /// The longest head of a request that is read.
 const HEAD_LIMIT: usize = 16 << 10;
@@ -23,6 +27,42 @@ const BLOCK: usize = 256 << 10;
 
 /// How many blocks a connection may move before others get their turn.
 const TURN: usize = 16;
+
+/// The server in a process of its own, so that its work is not taken for a client's. Dropping this ends it, by its id.
+///
+/// The process is this program again, with [`FLAG`] as its only argument: it has to call [`serve`] then.
+pub struct Server {
+    child: Child,
+    base: String,
+}
+
+impl Server {
+    pub fn start() -> io::Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        let child = command.arg(FLAG).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut server = Self { child, base: String::new() };
+        let mut port = String::new();
+        if let Some(output) = server.child.stdout.take() {
+            BufReader::new(output).read_line(&mut port)?;
+        }
+        let port: u16 = port.trim().parse().map_err(|_| io::Error::other("the server did not start"))?;
+        server.base = format!("http://127.0.0.1:{port}");
+        Ok(server)
+    }
+
+    /// `http://host:port`, with no slash behind it.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Either fails only when the server is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
 
 /// Serves until standard input ends, which it does at the latest when the parent dies. Prints the port first.
 pub fn serve() -> io::Result<()> {

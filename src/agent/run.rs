@@ -14,6 +14,7 @@ use super::Limits;
 use super::crew::{self, Run};
 use super::message::{Counters, Message, Report};
 use super::meter::Meter;
+use super::room::{self, Room};
 use super::seat::{Handle, Load, Visitor};
 use super::selector::Selector;
 use super::sweep::{self, Sweeper, Waiting};
@@ -37,8 +38,6 @@ const MESSAGES_A_TURN: usize = 256;
 /// From this many transfers on it pays to tell libcurl that no idle connection can be found: it looks for one in time
 /// that grows with the number of connections, for each request of a burst.
 const BURST: usize = 32;
-/// Descriptors left to the rest of the program below the wall.
-const BELOW_WALL: usize = 128;
 
 /// Makes an agent and puts it to rest until the first message.
 pub(super) fn make(limits: &Limits, pool: Arc<Pool>, counters: Arc<Counters>) -> Result<Handle<Agent>, Error> {
@@ -92,6 +91,10 @@ pub(super) struct Agent {
     ended: Vec<(usize, Result<(), curl::Error>)>,
     /// Connections are limited: let libcurl look for idle ones always.
     limited: bool,
+    /// The most connections at once, as the client's settings have it.
+    most: Option<usize>,
+    /// Where libcurl cannot use all descriptors: what is left of those that it can.
+    room: Option<Room>,
     closing: bool,
     shut_down: Option<ShutDown>,
 }
@@ -127,13 +130,8 @@ impl Agent {
         counters: Arc<Counters>,
     ) -> Result<Self, curl::MultiError> {
         let mut multi = Multi::new();
-        let mut total = limits.connections;
-        if wall::waits_with_select() {
-            // Beyond the wall a connection would fail; below it, requests wait for one.
-            let most = wall::WALL - BELOW_WALL;
-            total = Some(total.map_or(most, |total| total.min(most)));
-        }
-        if let Some(total) = total {
+        let room = wall::waits_with_select().then(Room::default);
+        if let Some(total) = limits.connections {
             multi.set_max_total_connections(total)?;
         }
         if let Some(per_host) = limits.connections_per_host {
@@ -171,7 +169,9 @@ impl Agent {
             meter: Meter::default(),
             heard: Vec::new(),
             ended: Vec::new(),
-            limited: total.is_some() || limits.connections_per_host.is_some(),
+            limited: limits.connections.is_some() || limits.connections_per_host.is_some() || room.is_some(),
+            most: limits.connections,
+            room,
             closing: false,
             shut_down: None,
         })
@@ -239,12 +239,14 @@ impl Agent {
 
     fn turn(&mut self) {
         self.take_messages();
+        self.keep_below_the_wall();
         self.call_libcurl_for_time();
         self.end_transfers();
         self.attend_timers();
         self.follow_sockets();
         self.sweep();
         self.end_overdue();
+        self.give_room_back();
         wake::flush();
     }
 
@@ -273,7 +275,8 @@ impl Agent {
     }
 
     fn take_messages(&mut self) {
-        for _ in 0..MESSAGES_A_TURN {
+        let most = if self.room.is_some() { room::STEP } else { MESSAGES_A_TURN };
+        for _ in 0..most {
             let Ok(message) = self.messages.try_recv() else { return };
             match message {
                 Message::Execute(easy) => self.add(easy),
@@ -398,6 +401,24 @@ impl Agent {
             }
             Some(Slot::Held(easy)) => self.pool.give(easy),
             None => {}
+        }
+    }
+
+    /// Limits the connections where one with a high descriptor would fail: requests wait for one instead.
+    fn keep_below_the_wall(&mut self) {
+        let Some(room) = &mut self.room else { return };
+        if let Some(limit) = room.look(self.transfers.len(), sockets::open(), Instant::now(), wall::free) {
+            let limit = self.most.map_or(limit, |most| most.min(limit));
+            let _ = self.multi.set_max_total_connections(limit);
+        }
+    }
+
+    /// An agent that has nothing to do will open no socket.
+    fn give_room_back(&mut self) {
+        if let Some(room) = &mut self.room
+            && self.transfers.is_empty()
+        {
+            room.promise(0);
         }
     }
 

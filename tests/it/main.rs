@@ -19,6 +19,7 @@ mod command;
 mod connections;
 mod cookies;
 mod decompression;
+mod descriptors;
 mod downloads;
 mod driving;
 mod egress;

@@ -43,7 +43,8 @@ fn probe(client: &HttpClient, url: &str, work: Duration) -> (marmot::Driving<Pro
 /// How many threads of this process have that name.
 fn threads(name: &str) -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    let called = |path: std::path::PathBuf| std::fs::read_to_string(path.join("comm")).is_ok_and(|it| it.trim() == name);
+    let called =
+        |path: std::path::PathBuf| std::fs::read_to_string(path.join("comm")).is_ok_and(|it| it.trim() == name);
     tasks.filter(|task| task.as_ref().is_ok_and(|task| called(task.path()))).count()
 }
 

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use curl::multi::{Events, Multi};
+use marmot_bench::epoll::{Epoll, Interest, Ready};
 
 use super::raw::Turn;
 use crate::drive::Outcome;
-use crate::epoll::{Epoll, Interest, Ready};
 
 pub struct Sock {
     // Before `epoll`: closing the connections calls back for their sockets.
