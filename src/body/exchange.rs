@@ -69,7 +69,7 @@ struct State {
     spare: Vec<Vec<u8>>,
     collect: Option<Collect>,
     end: Option<Result<(), Error>>,
-    trailers: Option<HeaderMap>,
+    trailers: Option<Box<HeaderMap>>,
     /// The length that the head declared.
     length: Option<u64>,
     caller: Option<Waker>,
@@ -145,7 +145,7 @@ impl Sender {
         if state.end.is_some() {
             return;
         }
-        state.trailers = trailers;
+        state.trailers = trailers.map(Box::new);
         match result {
             Err(error) if matches!(state.head, Head::Awaited) => {
                 state.head = Head::Here(Box::new(Err(error.clone())));
@@ -382,7 +382,7 @@ impl Receiver {
 
     /// The trailers, once the body was read to its end.
     pub(crate) fn trailers(&self) -> Option<HeaderMap> {
-        if self.ended { self.shared.lock().trailers.clone() } else { None }
+        if self.ended { self.shared.lock().trailers.as_deref().cloned() } else { None }
     }
 }
 
