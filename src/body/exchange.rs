@@ -16,6 +16,7 @@ use http::{HeaderMap, Response};
 
 use super::wake;
 use crate::error::{Error, ErrorKind};
+use crate::ffi::memory;
 
 /// The sender pauses when this many bytes wait to be read.
 const HIGH: usize = 1 << 20;
@@ -370,6 +371,7 @@ impl Receiver {
             } else {
                 // Where the declared length cannot be had, let the buffer grow as data comes.
                 let _ = bytes.try_reserve_exact(declared.saturating_sub(bytes.len()).max(here));
+                memory::expect_filling(&mut bytes);
             }
             for chunk in state.chunks.drain(..) {
                 bytes.extend_from_slice(&chunk);
