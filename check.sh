@@ -82,6 +82,10 @@ cargo test --lib --no-default-features --features static-curl
 step "tests, default features"
 cargo test --lib --test it
 
+step "tests of descriptors, a libcurl that waits with select()"
+# As programs get it that use the crate: without the flags of .cargo/config.toml.
+CFLAGS="" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}/select" cargo test --test it -- descriptors::
+
 step "tests of TLS and proxies, OpenSSL"
 # A folder of its own, so that the features do not take turns in compiling the same one.
 CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}/openssl" cargo test --no-default-features \

@@ -7,6 +7,7 @@ use super::route::readable;
 use crate::config::ProxyServer;
 use crate::error::{Error, ErrorKind, TimeoutPhase};
 use crate::ffi::options::{Info, Live};
+use crate::ffi::wall;
 
 /// What libcurl said, as the cause of an [`Error`]; the curl crate's own type stays private.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub(super) fn explain(
             detail = Some(os_detail(number));
         } else if error.is_got_nothing() {
             detail = Some("the connection was closed before a response".to_owned());
+        } else if kind == ErrorKind::ConnectionFailed && wall::is_reached() {
+            detail = Some("no descriptor below 1024 is free, and this build of libcurl can use no other".to_owned());
         }
     }
     if let Some(proxy) = proxy.filter(|_| !responded) {

@@ -19,6 +19,7 @@ mod command;
 mod connections;
 mod cookies;
 mod decompression;
+mod descriptors;
 mod downloads;
 mod driving;
 mod egress;
@@ -42,6 +43,7 @@ mod script;
 mod security;
 mod stats;
 mod streaming;
+mod threads;
 mod tls;
 mod uploads;
 #[cfg(feature = "tracing")]

@@ -37,6 +37,7 @@ mod socks;
 mod watched;
 pub mod websocket;
 
+pub use canned::sys::raise_descriptor_limit;
 pub use canned::{Canned, pattern};
 pub use certs::{Authority, BadCert, Leaf};
 pub use nginx::Nginx;

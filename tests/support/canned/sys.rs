@@ -63,3 +63,19 @@ fn set_option<T>(socket: RawFd, name: libc::c_int, value: &T) {
     let result = unsafe { libc::setsockopt(socket, libc::SOL_SOCKET, name, std::ptr::from_ref(value).cast(), size) };
     assert_eq!(result, 0, "setsockopt {name}: {}", io::Error::last_os_error());
 }
+
+/// Lets this process, and those that it starts, have as many descriptors.
+pub fn raise_descriptor_limit(wanted: u64) {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is writable and of the type that the call fills in.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    assert_eq!(result, 0, "getrlimit: {}", io::Error::last_os_error());
+    if limit.rlim_cur >= wanted {
+        return;
+    }
+    assert!(limit.rlim_max >= wanted, "the hard limit of descriptors is {}, below {wanted}", limit.rlim_max);
+    limit.rlim_cur = wanted;
+    // SAFETY: `limit` was filled in above.
+    let result = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    assert_eq!(result, 0, "setrlimit: {}", io::Error::last_os_error());
+}
