@@ -1,25 +1,24 @@
 //! Drives any client through a load, all of them the same way: lanes, executors, the check of each length. Names no
 //! peer, reads no clock.
 
-use std::error::Error;
 use std::future::Future;
 use std::sync::Arc;
 use std::thread;
 
 use futures::executor::block_on;
 use futures::stream::{FuturesUnordered, TryStreamExt};
+use marmot_bench::load::{Failure, Load, Verb};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::scenarios::{Load, Verb};
-
-pub type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
+pub type Outcome<T = ()> = Result<T, Failure>;
 
 /// A peer that is ready: does a load each time that it is called, on the client that it holds.
 pub type Slice = Box<dyn FnMut(&Load) -> Outcome>;
 
 /// An asynchronous client. Every request answers a length, and reads the whole body for it.
 pub trait AsyncClient: Clone + Send + Sync + 'static {
-    fn fresh() -> Outcome<Self>;
+    /// A client with its defaults, but for the authority and the version of HTTP that the load asks for.
+    fn fresh(load: &Load) -> Outcome<Self>;
     fn fetch(&self, url: &str) -> impl Future<Output = Outcome<u64>> + Send;
     fn discard(&self, url: &str) -> impl Future<Output = Outcome<u64>> + Send;
     fn upload(&self, url: &str, body: &'static [u8]) -> impl Future<Output = Outcome<u64>> + Send;
@@ -27,7 +26,8 @@ pub trait AsyncClient: Clone + Send + Sync + 'static {
 
 /// A blocking client, shared by threads.
 pub trait BlockingClient: Sync + Sized + 'static {
-    fn fresh() -> Outcome<Self>;
+    /// As for [`AsyncClient::fresh`].
+    fn fresh(load: &Load) -> Outcome<Self>;
     fn fetch(&self, url: &str) -> Outcome<u64>;
     fn discard(&self, url: &str) -> Outcome<u64>;
     fn upload(&self, url: &str, body: &'static [u8]) -> Outcome<u64>;
@@ -35,8 +35,10 @@ pub trait BlockingClient: Sync + Sized + 'static {
 
 /// What runs the futures of a peer.
 pub enum Executor {
-    /// Tokio with its default number of worker threads; each lane is a task of its own.
+    /// Tokio with its default number of worker threads; each lane is a task of its own, but for [`Load::on_main`].
     TokioMany(Runtime),
+    /// The same, and every lane is a task.
+    TokioTasks(Runtime),
     /// Tokio on the caller's thread.
     TokioOne(Runtime),
     /// The caller's thread, no runtime: all lanes in one set of futures.
@@ -48,36 +50,42 @@ impl Executor {
         Ok(Self::TokioMany(Builder::new_multi_thread().enable_all().build()?))
     }
 
+    pub fn tokio_tasks() -> Outcome<Self> {
+        Ok(Self::TokioTasks(Builder::new_multi_thread().enable_all().build()?))
+    }
+
     pub fn tokio_one() -> Outcome<Self> {
         Ok(Self::TokioOne(Builder::new_current_thread().enable_all().build()?))
     }
 
     fn run<C: AsyncClient>(&self, client: &C, load: &Arc<Load>) -> Outcome {
         let lanes = || (0..load.lanes).map(|_| lane(client.clone(), Arc::clone(load)));
+        let single = || lane(client.clone(), Arc::clone(load));
         match self {
-            Self::TokioOne(runtime) if load.lanes == 1 => runtime.block_on(lane(client.clone(), Arc::clone(load))),
-            Self::TokioMany(runtime) | Self::TokioOne(runtime) => runtime.block_on(async {
+            Self::TokioOne(runtime) if load.lanes == 1 => runtime.block_on(single()),
+            Self::TokioMany(runtime) if load.lanes == 1 && load.on_main => runtime.block_on(single()),
+            Self::TokioMany(runtime) | Self::TokioTasks(runtime) | Self::TokioOne(runtime) => runtime.block_on(async {
                 let tasks: Vec<_> = lanes().map(tokio::spawn).collect();
                 for task in tasks {
                     task.await??;
                 }
                 Ok(())
             }),
-            Self::Plain if load.lanes == 1 => block_on(lane(client.clone(), Arc::clone(load))),
+            Self::Plain if load.lanes == 1 => block_on(single()),
             Self::Plain => block_on(lanes().collect::<FuturesUnordered<_>>().try_collect()),
         }
     }
 }
 
 /// Makes an asynchronous peer ready.
-pub fn asynchronous<C: AsyncClient>(executor: Executor) -> Outcome<Slice> {
-    let client = C::fresh()?;
+pub fn asynchronous<C: AsyncClient>(load: &Load, executor: Executor) -> Outcome<Slice> {
+    let client = C::fresh(load)?;
     Ok(Box::new(move |load| executor.run(&client, &Arc::new(load.clone()))))
 }
 
 /// Makes a blocking peer ready.
-pub fn blocking<C: BlockingClient>() -> Outcome<Slice> {
-    let client = C::fresh()?;
+pub fn blocking<C: BlockingClient>(load: &Load) -> Outcome<Slice> {
+    let client = C::fresh(load)?;
     Ok(Box::new(move |load| in_threads(load, (0..load.lanes).map(|_| || blocking_lane(&client, load)))))
 }
 
@@ -95,47 +103,34 @@ where
     })
 }
 
-/// Fails the run of a peer that did not read what it should have read.
-pub fn check(got: u64, load: &Load) -> Outcome {
-    if got == load.length { Ok(()) } else { Err(format!("{got} bytes instead of {}", load.length).into()) }
-}
-
 async fn lane<C: AsyncClient>(client: C, load: Arc<Load>) -> Outcome {
     for _ in 0..load.requests / load.lanes {
-        if load.fresh {
-            once(&C::fresh()?, &load).await?;
-        } else {
-            once(&client, &load).await?;
-        }
+        let got = if load.fresh { once(&C::fresh(&load)?, &load).await } else { once(&client, &load).await };
+        load.settle(got)?;
     }
     Ok(())
 }
 
-async fn once<C: AsyncClient>(client: &C, load: &Load) -> Outcome {
-    let got = match load.verb {
-        Verb::Fetch => client.fetch(&load.url).await?,
-        Verb::Discard => client.discard(&load.url).await?,
-        Verb::Upload => client.upload(&load.url, load.upload).await?,
-    };
-    check(got, load)
+async fn once<C: AsyncClient>(client: &C, load: &Load) -> Outcome<u64> {
+    match load.verb {
+        Verb::Fetch => client.fetch(&load.url).await,
+        Verb::Discard => client.discard(&load.url).await,
+        Verb::Upload => client.upload(&load.url, load.body()).await,
+    }
 }
 
 fn blocking_lane<C: BlockingClient>(client: &C, load: &Load) -> Outcome {
     for _ in 0..load.requests / load.lanes {
-        if load.fresh {
-            blocking_once(&C::fresh()?, load)?;
-        } else {
-            blocking_once(client, load)?;
-        }
+        let got = if load.fresh { blocking_once(&C::fresh(load)?, load) } else { blocking_once(client, load) };
+        load.settle(got)?;
     }
     Ok(())
 }
 
-fn blocking_once<C: BlockingClient>(client: &C, load: &Load) -> Outcome {
-    let got = match load.verb {
-        Verb::Fetch => client.fetch(&load.url)?,
-        Verb::Discard => client.discard(&load.url)?,
-        Verb::Upload => client.upload(&load.url, load.upload)?,
-    };
-    check(got, load)
+fn blocking_once<C: BlockingClient>(client: &C, load: &Load) -> Outcome<u64> {
+    match load.verb {
+        Verb::Fetch => client.fetch(&load.url),
+        Verb::Discard => client.discard(&load.url),
+        Verb::Upload => client.upload(&load.url, load.body()),
+    }
 }

@@ -1,41 +1,47 @@
-//! Rounds: starts the server, runs the peers in turn and takes the time, the CPU and the memory. Computes no statistics
-//! and prints no result.
+//! Rounds: gets the peers of a scenario ready, and gives each a slice in turn. Computes no statistics, prints no result.
 
-use std::error::Error;
-use std::io;
-use std::mem::MaybeUninit;
-use std::process::{Command, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
-use std::time::{Duration, Instant};
+use marmot_bench::load::{Load, Origins};
+use marmot_bench::record::{Record, Sample, Series};
+use marmot_bench::results;
+use marmot_bench::scenarios::{Figure, Scenario};
 
-use marmot_bench::server::Server;
-
-use crate::drive::{Outcome, Slice};
-use crate::peers::{PEERS, Peer};
-use crate::report::{self, Sample, Series};
-use crate::scenarios::{Load, Scenario};
-
-/// A slice takes well below a second. One that takes this long hangs, and ends the run.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::alone::measure_in_child;
+use crate::drive::Outcome;
+use crate::measure::{guarded, measure};
+use crate::peers::{self, Peer};
+use crate::target::{Other, Target};
 
 /// What the command line asks of every scenario.
+#[derive(Default)]
 pub struct Plan {
-    pub rounds: usize,
+    /// Its default depends on the scenario.
+    pub rounds: Option<usize>,
     pub long: bool,
     /// Peers, or their first words; empty means all.
     pub only: Vec<String>,
+    /// A server that is not ours.
+    pub other: Option<Other>,
 }
 
 impl Plan {
     /// A name in `only` that stands for nothing.
     pub fn unknown_peer(&self) -> Option<&str> {
-        let stands = |name: &&String| PEERS.iter().any(|peer| is_called(peer.name, name));
+        let stands = |name: &&String| peers::ALL.iter().any(|peer| is_called(peer.name, name));
         self.only.iter().find(|name| !stands(name)).map(String::as_str)
     }
 
-    fn wants(&self, peer: &str) -> bool {
+    pub fn wants(&self, peer: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|name| is_called(peer, name))
+    }
+
+    fn rounds(&self, figure: Figure) -> usize {
+        let default = match (figure, self.long) {
+            (Figure::Waiting, false) => 1,
+            (Figure::Waiting, true) => 3,
+            (Figure::Latency | Figure::Throughput, false) => 7,
+            (Figure::Latency | Figure::Throughput, true) => 15,
+        };
+        self.rounds.unwrap_or(default)
     }
 }
 
@@ -44,109 +50,99 @@ fn is_called(peer: &str, name: &str) -> bool {
     peer.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
-/// A peer in a scenario, warm.
-struct Runner {
+/// A peer in a scenario.
+struct Runner<'a> {
     peer: &'static Peer,
     load: Load,
-    slice: Slice,
     samples: Vec<Sample>,
+    turn: Box<dyn FnMut() -> Outcome<Sample> + 'a>,
 }
 
-/// Measures all peers of a scenario: in each round every one of them gets a slice, and another one goes first.
-pub fn run(scenario: Scenario, plan: &Plan, server: &Server) -> Outcome<report::Scenario> {
+/// Measures all peers of a scenario: in each round every one of them gets a slice, and another one goes first. `None` if
+/// there is no server for it.
+pub fn run(scenario: &'static Scenario, plan: &Plan, target: &Target) -> Outcome<Option<Record>> {
+    let rounds = plan.rounds(scenario.figure);
+    let mut record = Record {
+        scenario: scenario.name.to_owned(),
+        date: results::today(),
+        machine: results::machine(),
+        software: results::software(),
+        server: plan.other.as_ref().map(Other::name),
+        rounds,
+        series: Vec::new(),
+        failures: Vec::new(),
+    };
     let mut runners = Vec::new();
-    for peer in PEERS.iter().filter(|peer| peer.scenarios.contains(&scenario) && plan.wants(peer.name)) {
-        let load = scenario.load(peer.name, server.base(), plan.long);
-        let slice = guarded(scenario, peer.name, || {
-            let mut slice = (peer.start)()?;
-            slice(&load.warm_up())?;
-            Ok(slice)
-        })?;
-        runners.push(Runner { peer, load, slice, samples: Vec::new() });
-    }
-    let count = runners.len();
-    for round in 0..plan.rounds {
-        eprintln!("{scenario}: round {} of {}", round + 1, plan.rounds);
-        for turn in 0..count {
-            let Runner { peer, load, slice, samples } = &mut runners[(round + turn) % count];
-            samples.push(guarded(scenario, peer.name, || measure(|| slice(load)))?);
+    for peer in peers::ALL.iter().filter(|peer| scenario.has(peer.name) && plan.wants(peer.name)) {
+        let Some(load) = scenario.load(peer.name, &target.origins, plan.long) else { return Ok(None) };
+        if runners.is_empty() {
+            target.check(&load).map_err(|error| format!("the server does not do {}: {error}", load.url))?;
+        }
+        match turn(scenario, plan, target, peer, &load) {
+            Ok(turn) => runners.push(Runner { peer, load, samples: Vec::new(), turn }),
+            Err(error) => record.failures.push(error.to_string()),
         }
     }
-    let mut series = Vec::new();
-    for Runner { peer, load, slice, samples } in runners {
-        drop(slice);
-        let peak = if scenario.measures_memory() { Some(peak_of(scenario, peer.name, server)?) } else { None };
-        series.push(Series { peer: peer.name, load, samples, peak });
-    }
-    Ok(report::Scenario::new(scenario, plan.rounds, &series))
-}
-
-/// The child's side of [`peak_of`]: prints the largest size that this process ever had, in KiB.
-pub fn run_one(scenario: Scenario, name: &str, base: &str) -> Outcome {
-    let peer = PEERS.iter().find(|peer| peer.name == name).ok_or("unknown peer")?;
-    let load = scenario.load(name, base, false);
-    // Twice, to see a client that keeps the first body while it works on the second.
-    let load = Load { requests: 2 * load.lanes, ..load };
-    guarded(scenario, peer.name, || (peer.start)()?(&load))?;
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
-    println!("{}", line.trim().trim_end_matches(" kB"));
-    Ok(())
-}
-
-/// The peak of the memory in KiB, of a fresh process that runs this peer only.
-fn peak_of(scenario: Scenario, peer: &str, server: &Server) -> Outcome<u64> {
-    let mut command = Command::new(std::env::current_exe()?);
-    let output = command.args(["--one", scenario.name(), peer, server.base()]).stderr(Stdio::inherit()).output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.trim().parse().map_err(|_| format!("the memory of {peer} in {scenario} could not be measured").into())
-}
-
-/// Runs one step of a peer. A failure names the peer; so does the end of the program when the step hangs.
-fn guarded<T>(scenario: Scenario, peer: &'static str, step: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
-    let (done, end) = mpsc::channel::<()>();
-    let watch = thread::spawn(move || {
-        if let Err(RecvTimeoutError::Timeout) = end.recv_timeout(PATIENCE) {
-            eprintln!("error: {peer} hangs in {scenario}");
-            // Nothing is dropped; the server ends because its standard input does.
-            std::process::exit(1);
+    for round in 0..rounds {
+        eprintln!("{}: round {} of {rounds}", scenario.name, round + 1);
+        let count = runners.len();
+        for place in 0..count {
+            let Runner { samples, turn, .. } = &mut runners[(round + place) % count];
+            match turn() {
+                Ok(sample) => samples.push(sample),
+                Err(error) => record.failures.push(error.to_string()),
+            }
         }
-    });
-    let outcome = step().map_err(|error| failed(scenario, peer, error.as_ref()));
-    drop(done);
-    // Over before the next step, whose switches are counted.
-    let _ = watch.join();
-    outcome
-}
-
-fn failed(scenario: Scenario, peer: &str, error: &(dyn Error + 'static)) -> Box<dyn Error + Send + Sync> {
-    let mut text = format!("{peer} failed in {scenario}: {error}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
+        // Rounds are compared with one another: whoever has missed one is out.
+        runners.retain(|runner| runner.samples.len() == round + 1);
     }
-    text.into()
-}
-
-fn measure(slice: impl FnOnce() -> Outcome) -> Outcome<Sample> {
-    let before = usage()?;
-    let start = Instant::now();
-    slice()?;
-    let wall = start.elapsed().as_secs_f64();
-    let after = usage()?;
-    Ok(Sample { wall, cpu: after.0 - before.0, switches: after.1 - before.1 })
-}
-
-/// Of the whole process so far: seconds of CPU, user and system; context switches, voluntary and not.
-fn usage() -> io::Result<(f64, f64)> {
-    let mut usage = MaybeUninit::<libc::rusage>::uninit();
-    // SAFETY: the pointer is good for a write of one `rusage`.
-    if unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) } != 0 {
-        return Err(io::Error::last_os_error());
+    for Runner { peer, load, samples, turn } in runners {
+        drop(turn);
+        let (requests, bytes) = (load.requests, load.bytes());
+        let mut peak = None;
+        if scenario.figure != Figure::Waiting {
+            // Twice with the warm-up, to see a client that keeps the first body while it works on the second.
+            match measure_in_child(peer, &load.warm_up()) {
+                Ok(sample) => peak = sample.peak,
+                Err(error) => record.failures.push(error.to_string()),
+            }
+        }
+        record.series.push(Series { peer: peer.name.to_owned(), requests, bytes, samples, peak });
     }
-    // SAFETY: getrusage has succeeded, so it has filled all of it in.
-    let usage = unsafe { usage.assume_init() };
-    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-    Ok((seconds(usage.ru_utime) + seconds(usage.ru_stime), (usage.ru_nvcsw + usage.ru_nivcsw) as f64))
+    Ok(Some(record))
+}
+
+/// What takes one sample of a peer.
+fn turn<'a>(
+    scenario: &'static Scenario,
+    plan: &'a Plan,
+    target: &'a Target,
+    peer: &'static Peer,
+    load: &Load,
+) -> Outcome<Box<dyn FnMut() -> Outcome<Sample> + 'a>> {
+    if scenario.figure == Figure::Waiting {
+        let other = plan.other.as_ref();
+        return Ok(Box::new(move || alone(peer, other, &|to| scenario.load(peer.name, to, plan.long))));
+    }
+    let load = load.clone();
+    let mut slice = guarded(peer.name, || peer.warm(&load))?;
+    Ok(Box::new(move || {
+        let before = target.cpu();
+        let sample = guarded(peer.name, || measure(|| slice(&load)))?;
+        Ok(Sample { server: spent(before, target), ..sample })
+    }))
+}
+
+/// Takes one sample in a process of its own, with a server of its own: thousands of connections leave nothing behind, not
+/// even the ports that they had.
+pub fn alone(peer: &Peer, other: Option<&Other>, load: &dyn Fn(&Origins) -> Option<Load>) -> Outcome<Sample> {
+    let target = Target::new(other)?;
+    let load = load(&target.origins).ok_or("no server")?;
+    let before = target.cpu();
+    let sample = measure_in_child(peer, &load)?;
+    Ok(Sample { server: spent(before, &target), ..sample })
+}
+
+fn spent(before: Option<f64>, target: &Target) -> Option<f64> {
+    Some(target.cpu()? - before?)
 }

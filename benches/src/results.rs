@@ -105,6 +105,34 @@ impl Table {
     }
 }
 
+/// Markdown, aligned so that it reads well where it is not rendered.
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows: Vec<Vec<String>> = self.rows.iter().map(|row| row.iter().map(Cell::to_string).collect()).collect();
+        let width = |column: usize| {
+            let cells = rows.iter().map(|row| row[column].chars().count());
+            cells.chain([self.columns[column].chars().count(), 2]).max().unwrap_or_default()
+        };
+        // Numbers are on the right; so are "-" and a range among them.
+        let is_text = |column: usize| {
+            self.rows.iter().any(|row| matches!(&row[column], Cell::Text(text) if text.contains(char::is_alphabetic)))
+        };
+        let columns: Vec<_> = (0..self.columns.len()).map(|column| (width(column), is_text(column))).collect();
+        let line = |f: &mut fmt::Formatter<'_>, cells: &[String]| {
+            for (cell, &(width, is_text)) in cells.iter().zip(&columns) {
+                if is_text { write!(f, "| {cell:<width$} ")? } else { write!(f, "| {cell:>width$} ")? }
+            }
+            writeln!(f, "|")
+        };
+        line(f, &self.columns)?;
+        for &(width, is_text) in &columns {
+            write!(f, "|{}{}", "-".repeat(width + 1), if is_text { '-' } else { ':' })?;
+        }
+        writeln!(f, "|")?;
+        rows.iter().try_for_each(|row| line(f, row))
+    }
+}
+
 impl Axis {
     pub fn linear(label: &str) -> Self {
         Self { label: label.to_owned(), log: false }

@@ -1,188 +1,218 @@
-//! What is measured: the scenarios and the work of one slice. Knows no peer and runs nothing.
+//! What is measured: the scenarios, who takes part in each, and the work of one slice. Runs nothing.
 
-use std::fmt;
-use std::str::FromStr;
-use std::sync::OnceLock;
+use crate::load::{Load, MIB, Origins, Verb};
 
-use marmot_bench::server;
+/// How long the server lets 1,000 wait, and 10,000, in milliseconds.
+const HOLD: [u64; 2] = [2_000, 6_000];
 
-const MIB: u64 = 1 << 20;
-
-/// How many requests B keeps going at once.
-const AT_ONCE: usize = 64;
-
-/// How many threads share the client in H.
-const THREADS: usize = 16;
-
-/// The letters are those of the table of goals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scenario {
-    A,
-    ABlocking,
-    B,
-    D,
-    DVec,
-    E,
-    F,
-    H,
+/// One table. A new one is an entry in [`ALL`] and nothing else.
+pub struct Scenario {
+    /// As on the command line, and of its files.
+    pub name: &'static str,
+    pub title: &'static str,
+    /// The title in a picture of all scenarios.
+    pub short: &'static str,
+    pub figure: Figure,
+    /// The raw loop that others are compared with.
+    pub raw: &'static str,
+    /// Groups of names of peers.
+    pub peers: &'static [&'static [&'static str]],
+    /// Of the short version, on the server for it. `None` if there is none.
+    load: fn(&Origins) -> Option<Load>,
+    /// How many times the work of the short version the long one does.
+    long: usize,
 }
 
-/// What a request does with the bodies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verb {
-    /// GET, into memory.
-    Fetch,
-    /// GET, thrown away as it arrives.
-    Discard,
-    /// POST from memory.
-    Upload,
-}
+const ASYNC: &[&str] = &["raw-poll", "raw-sock", "hyper", "reqwest-mt", "reqwest-ct", "isahc", "marmot"];
+const BLOCKING: &[&str] = &["raw-easy", "reqwest-blocking", "ureq", "isahc-blocking", "marmot-blocking"];
+const BULK: &[&str] = &[
+    "raw-poll",
+    "hyper",
+    "reqwest-mt",
+    "reqwest-ct",
+    "reqwest-blocking",
+    "isahc",
+    "isahc-blocking",
+    "marmot",
+    "marmot-blocking",
+];
+const LARGE_BUFFER: &[&str] = &["raw-poll-512k"];
 
-/// The figure that a scenario is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Figure {
-    /// Microseconds per request: less is better.
-    Latency,
-    /// Megabytes (10^6) per second: more is better.
-    Throughput,
-}
+/// In the order of the report.
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "A",
+        title: "sequential small GET over one connection, async",
+        short: "one by one",
+        figure: Figure::Latency,
+        raw: "raw-poll",
+        peers: &[ASYNC, &["reqwest-mt-task"]],
+        // A lane of a runtime with many threads can be on the caller's thread or on a worker: here both are shown.
+        load: |to| Some(Load { requests: 2_000, on_main: true, ..to.small()? }),
+        long: 3,
+    },
+    Scenario {
+        name: "A-blocking",
+        title: "sequential small GET over one connection, blocking",
+        short: "the same, blocking",
+        figure: Figure::Latency,
+        raw: "raw-easy",
+        peers: &[BLOCKING],
+        load: |to| Some(Load { requests: 2_000, ..to.small()? }),
+        long: 3,
+    },
+    Scenario {
+        name: "B",
+        title: "64 small GETs at once, HTTP/1.1",
+        short: "64 at once",
+        figure: Figure::Latency,
+        raw: "raw-poll",
+        peers: &[ASYNC],
+        load: |to| Some(Load { lanes: 64, requests: 64 * 100, ..to.small()? }),
+        long: 3,
+    },
+    Scenario {
+        name: "C",
+        title: "100 streams at once on one HTTP/2 connection over TLS",
+        short: "100 on HTTP/2",
+        figure: Figure::Latency,
+        raw: "raw-poll",
+        peers: &[ASYNC],
+        load: |to| Some(Load { lanes: 100, requests: 100 * 40, ..to.small_tls()? }),
+        long: 3,
+    },
+    Scenario {
+        name: "D",
+        title: "one large body streamed and discarded",
+        short: "download",
+        figure: Figure::Throughput,
+        raw: "raw-poll-512k",
+        peers: &[BULK, LARGE_BUFFER, &["ureq"]],
+        load: |to| to.stream(512 * MIB),
+        long: 2,
+    },
+    Scenario {
+        name: "D-vec",
+        title: "64 MiB into memory",
+        short: "into memory",
+        figure: Figure::Throughput,
+        raw: "raw-poll",
+        peers: &[BULK, &["ureq"]],
+        load: |to| Some(Load { verb: Verb::Fetch, requests: 2, ..to.stream(64 * MIB)? }),
+        long: 2,
+    },
+    Scenario {
+        name: "D-tls",
+        title: "one large body streamed and discarded, HTTP/1.1 over TLS",
+        short: "download, TLS",
+        figure: Figure::Throughput,
+        raw: "raw-poll-512k",
+        peers: &[BULK, LARGE_BUFFER, &["ureq"]],
+        load: |to| Some(Load { http1: true, ..to.stream_tls(128 * MIB)? }),
+        long: 4,
+    },
+    Scenario {
+        name: "D-h2",
+        title: "one large body streamed and discarded, HTTP/2 over TLS",
+        short: "download, HTTP/2",
+        figure: Figure::Throughput,
+        raw: "raw-poll-512k",
+        peers: &[BULK, LARGE_BUFFER],
+        load: |to| to.stream_tls(128 * MIB),
+        long: 4,
+    },
+    Scenario {
+        name: "E",
+        title: "64 MiB uploads from memory",
+        short: "upload",
+        figure: Figure::Throughput,
+        raw: "raw-poll-512k",
+        peers: &[BULK, LARGE_BUFFER, &["ureq"]],
+        load: |to| Some(Load { verb: Verb::Upload, length: 64 * MIB, requests: 3, ..to.plain("/upload")? }),
+        long: 4,
+    },
+    Scenario {
+        name: "F",
+        title: "new client, first plain request, drop",
+        short: "new client",
+        figure: Figure::Latency,
+        raw: "raw-sock",
+        peers: &[BULK, &["raw-sock", "ureq"]],
+        load: |to| Some(Load { requests: 200, fresh: true, ..to.small()? }),
+        long: 1,
+    },
+    Scenario {
+        name: "G-1000",
+        title: "1,000 requests wait at once",
+        short: "1,000 wait, memory",
+        figure: Figure::Waiting,
+        raw: "raw-poll",
+        peers: &[ASYNC, &["hyper-mt"]],
+        load: |to| to.wait(1_000, HOLD[0]),
+        long: 1,
+    },
+    Scenario {
+        name: "G-10000",
+        title: "10,000 requests wait at once",
+        short: "10,000 wait, memory",
+        figure: Figure::Waiting,
+        raw: "raw-poll",
+        peers: &[ASYNC, &["hyper-mt"]],
+        load: |to| to.wait(10_000, HOLD[1]),
+        long: 1,
+    },
+    Scenario {
+        name: "H",
+        title: "16 threads share one blocking client",
+        short: "16 threads",
+        figure: Figure::Latency,
+        raw: "raw-easy",
+        peers: &[BLOCKING],
+        load: |to| Some(Load { lanes: 16, requests: 16 * 300, ..to.small()? }),
+        long: 3,
+    },
+    Scenario {
+        name: "S",
+        title: "`http_get` in a loop in a script, beside the same request from Rust",
+        short: "script",
+        figure: Figure::Latency,
+        raw: "raw-easy",
+        peers: &[&["raw-easy", "marmot-blocking", "marmot-script"]],
+        load: |to| Some(Load { requests: 1_000, ..to.small()? }),
+        long: 3,
+    },
+];
 
-/// The work of one slice: fixed, so that slices compare.
-#[derive(Clone, Debug)]
-pub struct Load {
-    pub verb: Verb,
-    pub url: String,
-    /// How many requests are under way at once: futures or threads.
-    pub lanes: usize,
-    /// In all lanes together; a multiple of `lanes`.
-    pub requests: usize,
-    /// What a request must report: the length of the body that it received, or that the server says it received.
-    pub length: u64,
-    pub upload: &'static [u8],
-    /// A new client for each request.
-    pub fresh: bool,
+pub fn find(name: &str) -> Option<&'static Scenario> {
+    ALL.iter().find(|scenario| scenario.name.eq_ignore_ascii_case(name))
 }
 
 impl Scenario {
-    pub const ALL: [Self; 8] = [Self::A, Self::ABlocking, Self::B, Self::D, Self::DVec, Self::E, Self::F, Self::H];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::A => "A",
-            Self::ABlocking => "A-blocking",
-            Self::B => "B",
-            Self::D => "D",
-            Self::DVec => "D-vec",
-            Self::E => "E",
-            Self::F => "F",
-            Self::H => "H",
-        }
+    pub fn has(&self, peer: &str) -> bool {
+        self.peers.iter().any(|group| group.contains(&peer))
     }
 
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::A => "sequential small GET over one connection, async",
-            Self::ABlocking => "sequential small GET over one connection, blocking",
-            Self::B => "64 small GETs at once, HTTP/1.1",
-            Self::D => "one large body streamed and discarded",
-            Self::DVec => "64 MiB into memory",
-            Self::E => "64 MiB uploads from memory",
-            Self::F => "new client, first plain request, drop",
-            Self::H => "16 threads share one blocking client",
+    /// The work of one slice of a peer, which takes 0.1 to 0.5 s in the short version. `None` if there is no server for it.
+    pub fn load(&self, peer: &str, origins: &Origins, long: bool) -> Option<Load> {
+        let mut load = (self.load)(origins)?;
+        if long {
+            load.requests *= self.long;
         }
-    }
-
-    pub fn figure(self) -> Figure {
-        match self {
-            Self::D | Self::DVec | Self::E => Figure::Throughput,
-            Self::A | Self::ABlocking | Self::B | Self::F | Self::H => Figure::Latency,
+        // Clients of reqwest read the system's certificates when they are made: a tenth of the work takes them as long.
+        if load.fresh && peer.starts_with("reqwest") {
+            load.requests /= 10;
         }
-    }
-
-    /// The raw loop that the goals of this scenario compare with.
-    pub fn raw(self) -> &'static str {
-        match self {
-            Self::A | Self::B | Self::DVec => "raw-poll",
-            Self::ABlocking | Self::H => "raw-easy",
-            Self::D | Self::E => "raw-poll-512k",
-            Self::F => "raw-sock",
-        }
-    }
-
-    /// Whether the peak of the memory is a part of the result.
-    pub fn measures_memory(self) -> bool {
-        matches!(self, Self::DVec | Self::E)
-    }
-
-    /// The work of one slice. `base` is the server's `http://host:port`.
-    ///
-    /// Sized so that a slice takes 0.2 to 0.5 s in the short version. Clients of reqwest read the system's certificates
-    /// when they are made, so F gives that peer a tenth of the work; figures are per request.
-    pub fn load(self, peer: &str, base: &str, long: bool) -> Load {
-        let small = Load {
-            verb: Verb::Fetch,
-            url: format!("{base}/small"),
-            lanes: 1,
-            requests: 0,
-            length: server::SMALL.len() as u64,
-            upload: &[],
-            fresh: false,
-        };
-        let double = 1 + usize::from(long);
-        match self {
-            Self::A | Self::ABlocking => Load { requests: 5_000 * double, ..small },
-            Self::B => Load { lanes: AT_ONCE, requests: AT_ONCE * 160 * double, ..small },
-            Self::H => Load { lanes: THREADS, requests: THREADS * 500 * double, ..small },
-            Self::F if peer.starts_with("reqwest") => Load { requests: 40, fresh: true, ..small },
-            Self::F => Load { requests: 400, fresh: true, ..small },
-            Self::D => {
-                let length = if long { 1024 * MIB } else { 512 * MIB };
-                Load { verb: Verb::Discard, requests: 1, length, url: format!("{base}/stream/{length}"), ..small }
-            }
-            Self::DVec => {
-                let length = 64 * MIB;
-                Load { requests: 3 * double, length, url: format!("{base}/stream/{length}"), ..small }
-            }
-            Self::E => Load {
-                verb: Verb::Upload,
-                requests: if long { 16 } else { 4 },
-                length: upload().len() as u64,
-                url: format!("{base}/upload"),
-                upload: upload(),
-                ..small
-            },
-        }
+        Some(load)
     }
 }
 
-impl Load {
-    /// The least work that opens every connection which a slice needs.
-    pub fn warm_up(&self) -> Self {
-        Self { requests: self.lanes, ..self.clone() }
-    }
-
-    pub fn bytes(&self) -> u64 {
-        self.length * self.requests as u64
-    }
-}
-
-/// The 64 MiB that E sends, written once: each peer borrows them or copies them as its own API has it.
-fn upload() -> &'static [u8] {
-    static BODY: OnceLock<&'static [u8]> = OnceLock::new();
-    BODY.get_or_init(|| Vec::leak(vec![b'u'; 64 << 20]))
-}
-
-impl FromStr for Scenario {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|scenario| scenario.name().eq_ignore_ascii_case(name));
-        found.ok_or_else(|| format!("unknown scenario {name}"))
-    }
-}
-
-impl fmt::Display for Scenario {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
+/// What a scenario is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Figure {
+    /// Microseconds per request.
+    Latency,
+    /// Megabytes (10^6) per second.
+    Throughput,
+    /// KiB per request that waits.
+    Waiting,
 }

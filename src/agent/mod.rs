@@ -1,38 +1,70 @@
-//! The thread that owns a multi handle and drives its transfers. Knows no request and no response.
+//! Agents own multi handles and drive their transfers. They know no request and no response.
 //!
-//! A client sends easy handles that are ready to go over a channel ([`message`]); the thread ([`run`]) adds them to its
-//! multi handle, waits for sockets ([`selector`]) and time ([`timer`]), and lets
-//! libcurl work; when it has nothing to do it looks after idle connections ([`sweep`]). Where libcurl cannot use all
-//! descriptors, it keeps to those that it can ([`room`]). A caller is woken once a turn at most, after the turn.
+//! A client sends easy handles that are ready to go over a channel ([`message`], [`seat`]); the agent ([`run`]) adds them
+//! to its multi handle, waits for sockets ([`selector`]) and time ([`timer`]), and lets libcurl work. Where libcurl cannot
+//! use all descriptors, it keeps to those that it can ([`room`]). A caller is woken once a turn at most, after the turn.
 //!
-//! [`Agents`] starts the thread with the first request, and a new one should it ever end by accident.
+//! An agent has a thread only while it has something to do: one of the [`crew`], or that of a caller who waits ([`visit`]).
+//! The crew also looks after the idle connections of agents that rest ([`sweep`]).
+//!
+//! [`Agents`] makes the first agent with the first request, more of them when the [`meter`]s say that those there are keep
+//! a core busy each, and a new one should one ever end by accident.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::num::NonZero;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
+mod crew;
 mod message;
+mod meter;
 mod room;
 mod run;
+mod seat;
 mod selector;
 mod sweep;
 mod timer;
+mod visit;
 
+use message::Message;
 pub(crate) use message::{Counters, Report};
-use message::{Handle, Message};
+use run::Agent;
+pub(crate) use visit::Visit;
 
 use crate::easy::Easy;
 use crate::easy::pool::Pool;
 use crate::error::{Error, ErrorKind};
-use crate::ffi::fork;
+use crate::ffi::{fork, wall};
 
-/// Limits of the multi handle.
+/// Limits of a client's agents, and of their multi handles.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Limits {
+    /// The most agents at once.
+    pub(crate) agents: Option<usize>,
     pub(crate) connections: Option<usize>,
     pub(crate) connections_per_host: Option<usize>,
     pub(crate) connection_cache: Option<usize>,
     /// Requests at once on one connection.
     pub(crate) streams: Option<u32>,
+}
+
+type Handle = seat::Handle<Agent>;
+
+/// The most agents of a client that says nothing of them.
+const USUAL_AGENTS: usize = 4;
+/// An agent that joined the first one goes when it has had nothing to do for so long.
+const SPARE: Duration = Duration::from_secs(10);
+
+impl Limits {
+    fn agents(&self) -> usize {
+        static CORES: OnceLock<usize> = OnceLock::new();
+        // Each agent would keep limits on connections for itself.
+        if self.connections.is_some() || self.connections_per_host.is_some() || wall::waits_with_select() {
+            return 1;
+        }
+        let cores = || *CORES.get_or_init(|| thread::available_parallelism().map_or(1, NonZero::get));
+        self.agents.unwrap_or_else(|| cores().min(USUAL_AGENTS))
+    }
 }
 
 /// The agents of one client.
@@ -44,12 +76,12 @@ pub(crate) struct Agents {
 }
 
 enum State {
-    /// No request was made yet, or the agent is gone.
+    /// No request was made yet, or the agents are gone.
     None,
-    /// The agent, and the process that it is a thread of.
-    Running(Handle, u64),
-    /// No more requests. The agent, if there was one, ends its last ones.
-    ShutDown(Option<Handle>),
+    /// The agents, one at least, and the process that they were made in.
+    Running(Vec<Handle>, u64),
+    /// No more requests. The agents end their last ones.
+    ShutDown(Vec<Handle>),
 }
 
 impl Agents {
@@ -68,7 +100,7 @@ impl Agents {
     /// Starts a transfer. A transfer that cannot be started is told so through its handler.
     pub(crate) fn execute(&self, mut easy: Easy) {
         for _ in 0..2 {
-            let handle = match self.running() {
+            let handle = match self.with_running(|handles| self.choose(handles, &easy)) {
                 Ok(handle) => handle,
                 Err(error) => return self.refuse(easy, error),
             };
@@ -88,80 +120,146 @@ impl Agents {
         self.pool.give(easy);
     }
 
-    fn running(&self) -> Result<Handle, Error> {
+    /// Calls `with` with the agents, of which there is one at least.
+    fn with_running<R>(&self, with: impl FnOnce(&mut Vec<Handle>) -> R) -> Result<R, Error> {
         let generation = fork::generation();
         let mut state = self.state();
-        match &*state {
-            State::Running(handle, of) if *of == generation => return Ok(handle.clone()),
+        match &mut *state {
+            State::Running(handles, of) if *of == generation => return Ok(with(handles)),
             State::ShutDown(_) => return Err(Error::new(ErrorKind::ClientShutDown)),
             _ => {}
         }
-        let handle = run::start(&self.limits, self.pool.clone(), self.counters.clone())?;
-        let before = std::mem::replace(&mut *state, State::Running(handle.clone(), generation));
-        // The agent of the process that this one was forked from: even its locks may be held by threads that are not
-        // here. Nothing of it is touched.
+        let mut handles = vec![self.make()?];
+        let result = with(&mut handles);
+        let before = std::mem::replace(&mut *state, State::Running(handles, generation));
+        // The agents of the process that this one was forked from: even their locks may be held by threads that are not
+        // here. Nothing of them is touched.
         std::mem::forget(before);
-        Ok(handle)
+        Ok(result)
+    }
+
+    fn make(&self) -> Result<Handle, Error> {
+        run::make(&self.limits, self.pool.clone(), self.counters.clone())
+    }
+
+    /// The agent for a transfer: that of its origin, so that connections are found again, unless that one is saturated and
+    /// another has less to do. When all are saturated, another one joins them.
+    fn choose(&self, handles: &mut Vec<Handle>, easy: &Easy) -> Handle {
+        dismiss_spare(handles);
+        let home = if handles.len() == 1 { 0 } else { easy.get_ref().transfer.origin_hash() as usize % handles.len() };
+        let home = &handles[home];
+        if !home.is_saturated() {
+            return home.clone();
+        }
+        let idlest = handles.iter().min_by_key(|handle| handle.load().transfers).unwrap_or(home);
+        let others = idlest.load().transfers;
+        if others > 1
+            && handles.iter().all(Handle::is_saturated)
+            && handles.len() < self.limits.agents()
+            // Without another one the work is done as well.
+            && let Ok(new) = self.make()
+        {
+            handles.push(new.clone());
+            return new;
+        }
+        if others + 1 < home.load().transfers { idlest.clone() } else { home.clone() }
+    }
+
+    /// Takes the agent along, if there is one only and nobody runs it, for a thread that is about to wait for a response.
+    pub(crate) fn visit(&self) -> Option<Visit> {
+        let visit = self.with_running(|handles| {
+            dismiss_spare(handles);
+            if let [only] = &handles[..] { only.take() } else { None }
+        });
+        visit.ok()?.map(Visit::new)
     }
 
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Asks the agent, if there is one, what it has. The receiver fails if the agent ends meanwhile.
-    pub(crate) fn report(&self) -> Option<futures::channel::oneshot::Receiver<Report>> {
-        let State::Running(handle, of) = &*self.state() else { return None };
-        let (sender, receiver) = futures::channel::oneshot::channel();
-        (*of == fork::generation() && handle.send(Message::Report(sender)).is_ok()).then_some(receiver)
+    /// Asks the agents what they have. A receiver fails if its agent ends meanwhile.
+    pub(crate) fn report(&self) -> Vec<futures::channel::oneshot::Receiver<Report>> {
+        let handles = match &*self.state() {
+            State::Running(handles, of) if *of == fork::generation() => handles.clone(),
+            _ => return Vec::new(),
+        };
+        let ask = |handle: &Handle| {
+            let (sender, receiver) = futures::channel::oneshot::channel();
+            handle.send(Message::Report(sender)).is_ok().then_some(receiver)
+        };
+        handles.iter().filter_map(ask).collect()
     }
 
     fn forget(&self, dead: &Handle) {
         let mut state = self.state();
-        if matches!(&*state, State::Running(handle, _) if handle.is_same(dead)) {
-            *state = State::None;
+        if let State::Running(handles, _) = &mut *state {
+            handles.retain(|handle| !handle.is_same(dead));
+            if handles.is_empty() {
+                *state = State::None;
+            }
         }
     }
 
-    /// Refuses requests from now on and ends those in flight when `grace` is over. Returns a receiver that is
+    /// Refuses requests from now on and ends those in flight when `grace` is over. Returns receivers that are
     /// disconnected when all have ended.
-    pub(crate) fn shut_down(&self, grace: Duration) -> Option<futures::channel::oneshot::Receiver<()>> {
-        let handle = {
+    pub(crate) fn shut_down(&self, grace: Duration) -> Vec<futures::channel::oneshot::Receiver<()>> {
+        let handles = {
             let mut state = self.state();
-            let handle = match std::mem::replace(&mut *state, State::None) {
-                State::Running(handle, of) if of == fork::generation() => Some(handle),
+            let handles = match std::mem::replace(&mut *state, State::None) {
+                State::Running(handles, of) if of == fork::generation() => handles,
                 forked @ State::Running(..) => {
                     std::mem::forget(forked);
-                    None
+                    Vec::new()
                 }
                 // Another shutdown is on its way: wait with it, and end it sooner if this one is stricter.
-                State::ShutDown(handle) => handle,
-                State::None => None,
+                State::ShutDown(handles) => handles,
+                State::None => Vec::new(),
             };
-            *state = State::ShutDown(handle.clone());
-            handle?
+            *state = State::ShutDown(handles.clone());
+            handles
         };
-        let (done, receiver) = futures::channel::oneshot::channel();
         // A grace beyond what the clock can hold is as good as none.
         let deadline = Instant::now().checked_add(grace);
-        handle.send(Message::ShutDown { deadline, done }).is_ok().then_some(receiver)
+        let tell = |handle: &Handle| {
+            let (done, receiver) = futures::channel::oneshot::channel();
+            handle.send(Message::ShutDown { deadline, done }).is_ok().then_some(receiver)
+        };
+        handles.iter().filter_map(tell).collect()
+    }
+}
+
+/// Ends the agents that joined the first one and are not needed any more.
+fn dismiss_spare(handles: &mut Vec<Handle>) {
+    while handles.len() > 1
+        && let Some(spare) = handles.pop_if(|last| last.has_rested(SPARE))
+    {
+        end(&spare);
+    }
+}
+
+/// Lets an agent end once its transfers have. Waits for nothing.
+fn end(handle: &Handle) {
+    match handle.take() {
+        Some(agent) => drop(agent),
+        None => drop(handle.send(Message::Close)),
     }
 }
 
 #[cfg(test)]
 impl Agents {
-    /// Ends the agent by accident.
+    /// Ends the first agent by accident.
     pub(crate) fn break_agent(&self) {
-        if let State::Running(handle, _) = &*self.state() {
-            let _ = handle.send(Message::Panic);
+        if let State::Running(handles, _) = &*self.state() {
+            let _ = handles[0].send(Message::Panic);
         }
     }
 }
 
-/// Lets the agent end once its transfers have. Waits for nothing.
 impl Drop for Agents {
     fn drop(&mut self) {
         match std::mem::replace(&mut *self.state(), State::None) {
-            State::Running(handle, of) if of == fork::generation() => drop(handle.send(Message::Close)),
+            State::Running(handles, of) if of == fork::generation() => handles.iter().for_each(end),
             forked @ State::Running(..) => std::mem::forget(forked),
             _ => {}
         }

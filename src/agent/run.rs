@@ -1,19 +1,21 @@
-//! The agent's main loop: messages, libcurl, wakes, wait. An error stays with the transfer that it concerns.
+//! An agent at work: messages, libcurl, wakes, wait. An error stays with the transfer that it concerns. Has no thread.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
-use curl::multi::{Easy2Handle, Events, Multi};
+use curl::multi::Events;
 use futures::channel::oneshot;
 use slab::Slab;
 
 use super::Limits;
-use super::message::{Bell, Counters, Handle, Message, Report};
+use super::crew::{self, Run};
+use super::message::{Counters, Message, Report};
+use super::meter::Meter;
 use super::room::{self, Room};
+use super::seat::{Handle, Load, Visitor};
 use super::selector::Selector;
 use super::sweep::{self, Sweeper, Waiting};
 use super::timer::Timers;
@@ -23,10 +25,12 @@ use crate::easy::Easy;
 use crate::easy::pool::Pool;
 use crate::easy::transfer::{self, Transfer, Verdict};
 use crate::error::{Error, ErrorKind};
+use crate::ffi::clock::thread_time;
 use crate::ffi::held::Held;
+use crate::ffi::multi::{Attached, Multi};
 use crate::ffi::options;
 use crate::ffi::poll::Heard;
-use crate::ffi::sockets;
+use crate::ffi::sockets::{self, Ledger};
 use crate::ffi::wall;
 
 /// Messages handled before the sockets get their turn again.
@@ -35,29 +39,16 @@ const MESSAGES_A_TURN: usize = 256;
 /// that grows with the number of connections, for each request of a burst.
 const BURST: usize = 32;
 
-/// Starts an agent's thread.
-pub(super) fn start(limits: &Limits, pool: Arc<Pool>, counters: Arc<Counters>) -> Result<Handle, Error> {
-    let failed = |error: std::io::Error| {
-        Error::new(ErrorKind::Io).with_detail("the agent thread could not be started").with_source(error)
-    };
+/// Makes an agent and puts it to rest until the first message.
+pub(super) fn make(limits: &Limits, pool: Arc<Pool>, counters: Arc<Counters>) -> Result<Handle<Agent>, Error> {
     if let Some(reason) = unusable_libcurl() {
         return Err(Error::new(ErrorKind::InvalidConfiguration).with_detail(reason));
     }
-    let (handle, messages) = Handle::new().map_err(failed)?;
-    let limits = limits.clone();
-    let own = handle.clone();
-    thread::Builder::new()
-        .name("marmot-agent".into())
-        .spawn(move || {
-            // Dropping the agent, panic or not, drops its transfers, and each tells its caller.
-            let _ = catch_unwind(AssertUnwindSafe(|| {
-                let _deferring = wake::defer();
-                if let Ok(mut agent) = Agent::new(own, messages, &limits, pool, counters) {
-                    agent.run();
-                }
-            }));
-        })
-        .map_err(failed)?;
+    let failed = || Error::new(ErrorKind::Io).with_detail("no agent could be made");
+    let (handle, messages) = Handle::new().map_err(|error| failed().with_source(error))?;
+    let agent = Agent::new(handle.clone(), messages, limits, pool, counters);
+    let agent = agent.map_err(|error| failed().with_source(error))?;
+    let _ = handle.rest(Box::new(agent), false);
     Ok(handle)
 }
 
@@ -75,7 +66,7 @@ fn unusable_libcurl() -> Option<String> {
 /// When libcurl wants to be called because of time.
 type CurlTimer = Arc<Mutex<Option<Instant>>>;
 
-struct Agent {
+pub(super) struct Agent {
     // Drop order: the transfers take their handles out of the multi handle, then it goes, then what its callbacks use.
     transfers: Slab<Slot>,
     sweeper: Sweeper,
@@ -86,10 +77,15 @@ struct Agent {
     timers: Timers,
     /// A waker for each slot, kept for the slot's next transfer.
     wakers: Vec<Waker>,
-    handle: Handle,
+    handle: Handle<Self>,
+    visitor: Arc<Visitor<Self>>,
     messages: Receiver<Message>,
     pool: Arc<Pool>,
     counters: Arc<Counters>,
+    /// Of the sockets, while nobody runs the agent.
+    ledger: Ledger,
+    /// Of the thread that runs it.
+    meter: Meter,
     heard: Vec<Heard>,
     /// Transfers that libcurl has ended in this turn.
     ended: Vec<(usize, Result<(), curl::Error>)>,
@@ -111,7 +107,7 @@ struct ShutDown {
 
 enum Slot {
     /// In the multi handle.
-    Running(Easy2Handle<Held<Transfer>>),
+    Running(Attached<Held<Transfer>>),
     /// Complete, and kept until its handler reads the end.
     Held(Easy),
 }
@@ -127,7 +123,7 @@ impl Slot {
 
 impl Agent {
     fn new(
-        handle: Handle,
+        handle: Handle<Self>,
         messages: Receiver<Message>,
         limits: &Limits,
         pool: Arc<Pool>,
@@ -164,10 +160,13 @@ impl Agent {
             curl_timer,
             timers: Timers::default(),
             wakers: Vec::new(),
+            visitor: Visitor::new(handle.clone()),
             handle,
             messages,
             pool,
             counters,
+            ledger: Ledger::default(),
+            meter: Meter::default(),
             heard: Vec::new(),
             ended: Vec::new(),
             limited: limits.connections.is_some() || limits.connections_per_host.is_some() || room.is_some(),
@@ -178,27 +177,81 @@ impl Agent {
         })
     }
 
-    fn run(&mut self) {
-        let bell = self.handle.bell().clone();
+    /// Works on a thread of the crew until there is nothing to do. `watching`: stays as long as connections are open.
+    fn work(mut self: Box<Self>, mut watching: bool) {
+        let mut ledger = sockets::open_ledger(std::mem::take(&mut self.ledger));
+        self.meter = Meter::default();
         loop {
-            self.take_messages();
-            self.keep_below_the_wall();
-            self.call_libcurl_for_time();
-            self.end_transfers();
-            self.attend_timers();
-            self.follow_sockets();
-            self.sweep();
-            wake::flush();
+            self.turn();
             if self.is_done() {
                 return;
             }
-            self.rest();
-            self.wait(&bell);
+            watching &= self.transfers.is_empty() && sockets::open() > 0;
+            if self.is_idle() && !watching {
+                let open = sockets::open() > 0;
+                self.ledger = ledger.close();
+                self.handle.tell(Load::default());
+                match self.handle.clone().rest(self, open) {
+                    None => return,
+                    Some(back) => self = back,
+                }
+                ledger = sockets::open_ledger(std::mem::take(&mut self.ledger));
+                continue;
+            }
+            let saturated = self.meter.look(Instant::now(), thread_time);
+            self.handle.tell(Load { transfers: self.transfers.len(), saturated });
+            self.wait(None, || true);
         }
     }
 
-    /// Ends what is over its time after a shutdown. Returns whether nothing is left to do.
-    fn is_done(&mut self) -> bool {
+    /// The waker of those who visit, one after another.
+    pub(super) fn visitor(&self) -> Arc<Visitor<Self>> {
+        self.visitor.clone()
+    }
+
+    /// Works on the thread of a visitor, who waits for something that comes of it, until the visitor is woken or the
+    /// deadline has passed.
+    pub(super) fn visit(&mut self, visitor: &Visitor<Self>, deadline: Option<Instant>) {
+        let ledger = sockets::open_ledger(std::mem::take(&mut self.ledger));
+        while !visitor.take_wake() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+            self.turn();
+            if !visitor.is_woken() {
+                self.wait(deadline, || !visitor.is_woken());
+            }
+        }
+        self.ledger = ledger.close();
+    }
+
+    /// Ends a visit: the agent rests, or goes on by itself.
+    pub(super) fn leave(mut self: Box<Self>) {
+        let ledger = sockets::open_ledger(std::mem::take(&mut self.ledger));
+        let open = sockets::open() > 0;
+        self.ledger = ledger.close();
+        if self.is_done() {
+            return;
+        }
+        let busy = if self.is_idle() { self.handle.clone().rest(self, open) } else { Some(self) };
+        if let Some(agent) = busy {
+            // Without a thread the agent is dropped, and tells all who wait for it.
+            let _ = crew::lend(agent);
+        }
+    }
+
+    fn turn(&mut self) {
+        self.take_messages();
+        self.keep_below_the_wall();
+        self.call_libcurl_for_time();
+        self.end_transfers();
+        self.attend_timers();
+        self.follow_sockets();
+        self.sweep();
+        self.end_overdue();
+        self.give_room_back();
+        wake::flush();
+    }
+
+    /// Ends what is over its time after a shutdown.
+    fn end_overdue(&mut self) {
         if let Some(shut_down) = &self.shut_down
             && shut_down.deadline.is_some_and(|deadline| deadline <= Instant::now())
         {
@@ -207,7 +260,18 @@ impl Agent {
                 self.fail(slot, Error::new(ErrorKind::ClientShutDown));
             }
         }
+    }
+
+    /// Whether it is to end, and nothing is left to do.
+    fn is_done(&self) -> bool {
         (self.closing || self.shut_down.is_some()) && self.transfers.is_empty() && self.messages.is_empty()
+    }
+
+    /// Whether it needs no thread: nothing can happen but on idle connections.
+    fn is_idle(&self) -> bool {
+        self.transfers.is_empty()
+            && !self.sweeper.is_running()
+            && self.curl_timer.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
     fn take_messages(&mut self) {
@@ -266,7 +330,7 @@ impl Agent {
         // Where this fails the handle is lost, and with it the handler: its drop tells the caller.
         let Ok(mut easy) = self.multi.add2(easy) else { return };
         let result = easy.set_token(slot);
-        self.transfers.vacant_entry().insert(Slot::Running(easy));
+        self.transfers.vacant_entry().insert(Slot::Running(Attached::new(easy)));
         match result {
             // What was asked for before the transfer got here.
             Ok(()) => self.attend(slot),
@@ -331,7 +395,7 @@ impl Agent {
     fn remove(&mut self, slot: usize) {
         match self.transfers.try_remove(slot) {
             Some(Slot::Running(easy)) => {
-                if let Ok(easy) = self.multi.remove2(easy) {
+                if let Ok(easy) = self.multi.remove2(easy.into_inner()) {
                     self.pool.give(easy);
                 }
             }
@@ -350,7 +414,7 @@ impl Agent {
     }
 
     /// An agent that has nothing to do will open no socket.
-    fn rest(&mut self) {
+    fn give_room_back(&mut self) {
         if let Some(room) = &mut self.room
             && self.transfers.is_empty()
         {
@@ -394,7 +458,7 @@ impl Agent {
         for (slot, result) in list.drain(..) {
             let Some(Slot::Running(easy)) = self.transfers.try_remove(slot) else { continue };
             let os_error = easy.os_errno().ok();
-            let Ok(mut easy) = self.multi.remove2(easy) else { continue };
+            let Ok(mut easy) = self.multi.remove2(easy.into_inner()) else { continue };
             match &result {
                 Ok(()) => {
                     Counters::add(&self.counters.completed);
@@ -418,7 +482,7 @@ impl Agent {
             self.sweeper.end(&self.multi);
             // Closed sockets are forgotten first, so that only living ones are listened to again.
             self.follow_sockets();
-            let _ = self.selector.calm(self.handle.bell().poll());
+            let _ = self.selector.calm(self.handle.poll());
         }
     }
 
@@ -431,7 +495,7 @@ impl Agent {
 
     fn follow_sockets(&mut self) {
         // A socket that the poller refuses would never be heard of: libcurl's own time limits end its transfer.
-        let _ = self.selector.apply(self.handle.bell().poll());
+        let _ = self.selector.apply(self.handle.poll());
     }
 
     /// Whether there is nobody but the agent to look after idle connections, and reason to.
@@ -455,19 +519,21 @@ impl Agent {
         }
     }
 
-    fn wait(&mut self, bell: &Bell) {
-        let timeout = self.time_to_wait();
-        let quiet = bell.fall_asleep(&self.messages);
+    /// Waits for sockets, messages and time, no longer than to the deadline and only as long as `is_quiet`.
+    fn wait(&mut self, deadline: Option<Instant>, is_quiet: impl FnOnce() -> bool) {
+        let timeout = self.time_to_wait(deadline);
+        let messages = &self.messages;
+        let quiet = self.handle.fall_asleep(|| messages.is_empty() && is_quiet());
         let timeout = if quiet { timeout } else { Some(Duration::ZERO) };
-        let result = bell.poll().wait(&mut self.heard, timeout);
-        bell.wake_up();
+        let result = self.handle.poll().wait(&mut self.heard, timeout);
+        self.handle.wake_up();
         if result.is_err() {
             // Interrupted or out of memory: try again, but not in a hot loop.
             thread::yield_now();
             return;
         }
         for heard in &self.heard {
-            if self.selector.notice(bell.poll(), heard).unwrap_or(true) {
+            if self.selector.notice(self.handle.poll(), heard).unwrap_or(true) {
                 let mut events = Events::new();
                 events.input(heard.readable);
                 events.output(heard.writable);
@@ -476,12 +542,30 @@ impl Agent {
         }
     }
 
-    fn time_to_wait(&self) -> Option<Duration> {
+    fn time_to_wait(&self, deadline: Option<Instant>) -> Option<Duration> {
         let curl = *self.curl_timer.lock().unwrap_or_else(PoisonError::into_inner);
         let shut_down = self.shut_down.as_ref().and_then(|shut_down| shut_down.deadline);
         let now = Instant::now();
         let sweep = self.should_sweep().then(|| self.sweeper.due(now));
-        let next = [curl, self.timers.next(), shut_down, sweep, self.waiting.due()].into_iter().flatten().min()?;
+        let next =
+            [deadline, curl, self.timers.next(), shut_down, sweep, self.waiting.due()].into_iter().flatten().min()?;
         Some(next.saturating_duration_since(now))
+    }
+}
+
+impl Run for Agent {
+    fn is_called(&self) -> bool {
+        !self.messages.is_empty()
+    }
+
+    fn run(self: Box<Self>) {
+        // Outside of what may panic: whoever is told that the agent is lost finds it gone.
+        let _deferring = wake::defer();
+        self.work(false);
+    }
+
+    fn watch(self: Box<Self>) {
+        let _deferring = wake::defer();
+        self.work(true);
     }
 }

@@ -14,8 +14,10 @@
 use std::time::{Duration, Instant};
 
 use curl::easy::{Easy2, Handler};
-use curl::multi::{Easy2Handle, Message, Multi};
+use curl::multi::Message;
 use libc::c_int;
+
+use crate::ffi::multi::{Attached, Multi};
 
 /// libcurl looks at its idle connections once a second at most.
 const PAUSE: Duration = Duration::from_millis(1100);
@@ -27,7 +29,7 @@ pub(super) const TOKEN: usize = usize::MAX;
 
 #[derive(Default)]
 pub(super) struct Sweeper {
-    running: Option<Easy2Handle<Nowhere>>,
+    running: Option<Attached<Nowhere>>,
     last: Option<Instant>,
 }
 
@@ -59,7 +61,7 @@ impl Sweeper {
             && let Ok(mut easy) = multi.add2(easy)
         {
             let _ = easy.set_token(TOKEN);
-            self.running = Some(easy);
+            self.running = Some(Attached::new(easy));
         }
     }
 
@@ -70,7 +72,7 @@ impl Sweeper {
 
     pub(super) fn end(&mut self, multi: &Multi) {
         if let Some(easy) = self.running.take() {
-            let _ = multi.remove2(easy);
+            let _ = multi.remove2(easy.into_inner());
         }
     }
 }

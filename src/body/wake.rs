@@ -15,16 +15,18 @@ thread_local! {
 
 /// Defers the wakes of this thread from now on, until the guard drops. [`flush`] runs them.
 pub(crate) fn defer() -> Deferring {
-    LATER.with_borrow_mut(|later| *later = Some(Vec::new()));
-    Deferring(())
+    Deferring(LATER.replace(Some(Vec::new())))
 }
 
 /// See [`defer`].
-pub(crate) struct Deferring(());
+pub(crate) struct Deferring(
+    /// What an agent has deferred whose callback runs another agent.
+    Option<Vec<Waker>>,
+);
 
 impl Drop for Deferring {
     fn drop(&mut self) {
-        let rest = LATER.with_borrow_mut(Option::take);
+        let rest = LATER.replace(self.0.take());
         rest.into_iter().flatten().for_each(wake);
     }
 }

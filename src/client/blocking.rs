@@ -1,4 +1,5 @@
-//! The only place that blocks: a thread sleeps until a future is ready, its time is up, or it is cancelled.
+//! The only place that blocks: a thread sleeps, or runs the agent, until a future is ready, its time is up, or it is
+//! cancelled.
 
 use std::cell::Cell;
 use std::io::{self, Read};
@@ -11,6 +12,7 @@ use std::time::Instant;
 
 use futures::io::AsyncRead;
 
+use crate::agent::Visit;
 use crate::body::Body;
 use crate::error::{Error, ErrorKind, TimeoutPhase};
 
@@ -48,22 +50,38 @@ pub(crate) fn block_on_with<F: Future>(future: F, patience: &Patience) -> Result
         /// Kept for the next wait of this thread; taken while in use, so that a wait inside a wait has its own.
         static SLEEPER: Cell<Option<(Arc<Sleeper>, Waker)>> = const { Cell::new(None) };
     }
-    let mut future = pin!(future);
     let (sleeper, waker) = SLEEPER.try_with(Cell::take).ok().flatten().unwrap_or_else(Sleeper::new);
-    let mut cx = Context::from_waker(&waker);
-    let watch = patience.cancel.as_ref().map(|cancel| cancel.watch(&waker));
-    let result = loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-            break Ok(output);
-        }
-        if let Err(error) = patience.check() {
-            break Err(error);
-        }
-        sleeper.sleep(patience.deadline);
-    };
-    drop(watch);
+    let result = wait_for(future, patience, &waker, || sleeper.sleep(patience.deadline));
     let _ = SLEEPER.try_with(|slot| slot.set(Some((sleeper, waker))));
     result
+}
+
+/// As [`block_on_with`], but runs the agent meanwhile instead of sleeping.
+pub(crate) fn block_on_visiting<F: Future>(
+    mut visit: Visit,
+    future: F,
+    patience: &Patience,
+) -> Result<F::Output, Error> {
+    // The future goes first: what its end asks of the agent belongs to the visit.
+    wait_for(future, patience, &visit.waker(), || visit.wait(patience.deadline))
+}
+
+fn wait_for<F: Future>(
+    future: F,
+    patience: &Patience,
+    waker: &Waker,
+    mut sleep: impl FnMut(),
+) -> Result<F::Output, Error> {
+    let mut future = pin!(future);
+    let mut cx = Context::from_waker(waker);
+    let _watch = patience.cancel.as_ref().map(|cancel| cancel.watch(waker));
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return Ok(output);
+        }
+        patience.check()?;
+        sleep();
+    }
 }
 
 struct Sleeper {

@@ -99,6 +99,17 @@ impl HttpClientBuilder {
         self
     }
 
+    /// The most agents that drive the client's transfers, each on a core and with connections of its own. One is enough
+    /// for many thousands of requests; another joins when all there are keep a core busy each, and requests to a busy
+    /// origin are spread over them. 0 and the default: as many as the machine has cores, but no more than 4.
+    ///
+    /// With [`max_connections`](Self::max_connections) or
+    /// [`max_connections_per_host`](Self::max_connections_per_host) there is one agent, which keeps them.
+    pub fn agents(mut self, most: usize) -> Self {
+        self.client.agents = Some(most).filter(|most| *most > 0);
+        self
+    }
+
     /// The most connections open at once; further requests wait for one. 0 and the default: unlimited.
     ///
     /// (`CURLMOPT_MAX_TOTAL_CONNECTIONS`)
@@ -115,7 +126,7 @@ impl HttpClientBuilder {
         self
     }
 
-    /// The most connections kept open without a request; beyond it the oldest is closed. Default: 256.
+    /// The most connections that an agent keeps open without a request; beyond it the oldest is closed. Default: 256.
     ///
     /// (`CURLMOPT_MAXCONNECTS`)
     pub fn connection_cache_size(mut self, most: usize) -> Self {

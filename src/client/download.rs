@@ -228,7 +228,7 @@ impl Download {
             part.restart(None).map_err(Failure::ForGood)?;
         }
         let request = Request::from_parts(parts, AsyncBody::empty());
-        let response = block_on_with(self.client.send_async(request), patience).and_then(|result| result)?;
+        let response = self.client.wait_for(patience, || self.client.send_async(request)).and_then(|result| result)?;
         let (head, mut body) = response.into_parts();
         let head = Response::from_parts(head, ());
         match head.status() {

@@ -21,12 +21,13 @@ use std::time::Duration;
 
 use http::{Request, Response, Uri};
 
-use crate::agent::Agents;
+use crate::agent::{Agents, Visit};
 use crate::body::{AsyncBody, Body};
 use crate::config::ClientConfig;
 use crate::easy::prepare::Prepare;
 use crate::error::Error;
 use crate::handler::Handler;
+use blocking::Patience;
 use interceptor::{Interceptor, Steps};
 use redirect::Redirects;
 use remember::Memory;
@@ -145,6 +146,11 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
+    /// Takes the agent along, if nobody runs it, for a thread that is about to wait for a response.
+    fn visit(&self) -> Option<Visit> {
+        if self.offline { None } else { self.agents.visit() }
+    }
+
     /// Starts a transfer. Its handler is told, too, of what keeps it from starting.
     fn start(&self, prepare: Prepare) -> Result<(), Error> {
         match prepare.into_easy(self.agents.pool()) {
@@ -184,6 +190,7 @@ impl HttpClient {
 
     fn with_config(config: ClientConfig, own: Interceptors) -> Self {
         let limits = crate::agent::Limits {
+            agents: config.agents,
             connections: config.max_connections,
             connections_per_host: config.max_connections_per_host,
             connection_cache: config.connection_cache_size,
@@ -211,8 +218,21 @@ impl HttpClient {
     /// Every [`ErrorKind`](crate::ErrorKind) that a request can meet before its response is here. A status like 404 is
     /// not an error.
     pub fn send<B: Into<Body>>(&self, request: Request<B>) -> Result<Response<Body>, Error> {
-        let future = self.send_async(request.map(|body| body.into().into_async()));
-        blocking::block_on(future).map(|response| response.map(Body::from))
+        let request = request.map(|body| body.into().into_async());
+        let response = self.wait_for(&Patience::default(), || self.send_async(request));
+        response.and_then(|response| response).map(|response| response.map(Body::from))
+    }
+
+    /// Waits for what `start` starts. Where nobody runs the agent, this thread does meanwhile.
+    pub(crate) fn wait_for<F: Future>(
+        &self,
+        patience: &Patience,
+        start: impl FnOnce() -> F,
+    ) -> Result<F::Output, Error> {
+        match self.inner.visit() {
+            Some(visit) => blocking::block_on_visiting(visit, start(), patience),
+            None => blocking::block_on_with(start(), patience),
+        }
     }
 
     /// Sends a request. The future completes with the head of the response; the body streams.
@@ -240,26 +260,29 @@ impl HttpClient {
 
     /// What the client is doing now and has done so far.
     ///
-    /// The agent is asked and answers at once, unless a handler holds it up; after a second without an answer the gauges
-    /// are zero. Do not call it from a handler's methods.
+    /// The agents are asked and answer at once, unless a handler holds one up; after a second without an answer its part of
+    /// the gauges is missing. Do not call it from a handler's methods.
     pub fn stats(&self) -> Stats {
         let agents = &self.inner.agents;
         let deadline = Some(std::time::Instant::now() + Duration::from_secs(1));
-        let patience = blocking::Patience { deadline, cancel: None };
-        let report = agents.report().and_then(|report| blocking::block_on_with(report, &patience).ok()?.ok());
+        let patience = Patience { deadline, cancel: None };
+        let mut stats = Stats::default();
+        for report in agents.report() {
+            let Some(report) = blocking::block_on_with(report, &patience).ok().and_then(Result::ok) else { continue };
+            stats.agents += 1;
+            stats.open += report.open;
+            stats.idle += report.open.saturating_sub(report.in_use);
+            stats.in_flight += report.in_flight;
+            stats.waiting += report.waiting;
+        }
         let counters = agents.counters();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let gauges = report.unwrap_or_default();
         Stats {
-            agents: usize::from(report.is_some()),
-            open: gauges.open,
-            idle: gauges.open.saturating_sub(gauges.in_use),
-            in_flight: gauges.in_flight,
-            waiting: gauges.waiting,
             started: count(&counters.started),
             completed: count(&counters.completed),
             failed: count(&counters.failed),
             reused: count(&counters.reused),
+            ..stats
         }
     }
 
@@ -275,8 +298,8 @@ impl HttpClient {
     pub fn shutdown_async(&self, grace: Duration) -> impl Future<Output = ()> + Send + 'static {
         let all_ended = self.inner.agents.shut_down(grace);
         async move {
-            if let Some(all_ended) = all_ended {
-                let _ = all_ended.await;
+            for ended in all_ended {
+                let _ = ended.await;
             }
         }
     }

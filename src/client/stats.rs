@@ -6,7 +6,7 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Agent threads that run: gauge.
+    /// Agents, each with connections of its own: gauge.
     pub agents: usize,
     /// Connections that are open: gauge.
     pub open: usize,

@@ -159,6 +159,7 @@ pub struct ClientConfig {
     /// The defaults of the client's requests.
     pub(crate) request: Arc<RequestConfig>,
     pub(crate) default_headers: HeaderMap,
+    pub(crate) agents: Option<usize>,
     pub(crate) max_connections: Option<usize>,
     pub(crate) max_connections_per_host: Option<usize>,
     pub(crate) connection_cache_size: Option<usize>,
@@ -170,6 +171,7 @@ impl fmt::Debug for ClientConfig {
         let Self {
             request,
             default_headers,
+            agents,
             max_connections,
             max_connections_per_host,
             max_concurrent_streams,
@@ -178,6 +180,7 @@ impl fmt::Debug for ClientConfig {
         f.debug_struct("ClientConfig")
             .field("request", request)
             .field("default_headers", &Shown(default_headers, request.secret_headers.as_deref().unwrap_or_default()))
+            .field("agents", agents)
             .field("max_connections", max_connections)
             .field("max_connections_per_host", max_connections_per_host)
             .field("max_concurrent_streams", max_concurrent_streams)

@@ -1,5 +1,6 @@
 //! libcurl's callbacks about one transfer. Asks the machine, calls the handler; decides nothing itself.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::SeekFrom;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -137,7 +138,7 @@ impl Transfer {
     pub(super) fn start(&mut self, start: Start<'_>) {
         let Start { trace, handler, control, first, uri, to_head, upgrade, config, limit, challenges, repeatable } =
             start;
-        let (machine, effect) = Machine::new(first, Instant::now());
+        let (machine, effect) = Machine::new(first, Instant::now);
         let watch = Watch::new(config, Instant::now());
         if effect == Effect::Abort || machine.deadline().is_some() {
             control.look();
@@ -191,6 +192,16 @@ impl Transfer {
             (Some(active), Some(config)) => is_plain(&active.uri, config),
             _ => false,
         }
+    }
+
+    /// The same number for all transfers of an origin.
+    pub(crate) fn origin_hash(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        if let Some(active) = &self.active {
+            active.uri.scheme().hash(&mut hasher);
+            active.uri.authority().hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     /// Whether names are asked for by transfers of libcurl's own, which may wait for one another's connection.
@@ -276,7 +287,7 @@ impl Active {
     }
 
     fn step(&mut self, event: Event) -> Effect {
-        self.machine.step(event, Instant::now())
+        self.machine.step(event, Instant::now)
     }
 
     /// Takes the handler's answer, inside a callback. Returns whether the transfer goes on.
@@ -296,7 +307,7 @@ impl Active {
             return Verdict::Remove;
         }
         let mut effect = match self.control.take() {
-            Some(ready) => self.machine.step(Event::Ready(ready), now),
+            Some(ready) => self.machine.step(Event::Ready(ready), || now),
             None => Effect::Nothing,
         };
         if let Some(stream) = &mut self.stream
@@ -304,7 +315,7 @@ impl Active {
             && effect != Effect::Abort
         {
             self.resume |= effect == Effect::Resume;
-            effect = self.machine.step(Event::Ready(Ready::write().keeping()), now);
+            effect = self.machine.step(Event::Ready(Ready::write().keeping()), || now);
         }
         loop {
             match effect {
@@ -316,13 +327,13 @@ impl Active {
                 Effect::CallTimeout => {
                     let error = Error::timeout(TimeoutPhase::Handler).with_url(&self.uri);
                     let next = self.handler.on_error(error);
-                    effect = self.machine.step(Event::Answered(next), now);
+                    effect = self.machine.step(Event::Answered(next), || now);
                     continue;
                 }
                 Effect::Resume => self.resume = true,
                 _ => {}
             }
-            effect = self.machine.step(Event::Tick, now);
+            effect = self.machine.step(Event::Tick, || now);
             if effect == Effect::Nothing {
                 break;
             }

@@ -2,18 +2,22 @@
 //!
 //! Each function wraps one call of C and is safe to call; each `unsafe` block names the invariant that makes it so.
 //!
+//! - [`clock`]: the CPU time of a thread.
 //! - [`held`]: options whose data libcurl reads *during* the transfer (header list, body bytes), kept alive beside it.
 //! - [`memfile`]: files in memory, for secrets that libcurl takes as files only.
+//! - [`multi`]: handles that move between threads.
 //! - [`options`]: options and infos that the curl crate does not declare.
-//! - [`poll`]: waiting for sockets. [`sockets`]: the news that libcurl closed one.
+//! - [`poll`]: waiting for sockets. [`sockets`]: the news that libcurl opened or closed one.
 //! - [`wall`]: whether the linked libcurl fails at descriptor 1,024.
 //! - [`ws`] is about WebSockets.
 
+pub(crate) mod clock;
 pub(crate) mod egress;
 pub(crate) mod fork;
 pub(crate) mod held;
 pub(crate) mod memfile;
 pub(crate) mod lock;
+pub(crate) mod multi;
 pub(crate) mod options;
 pub(crate) mod poll;
 pub(crate) mod sockets;

@@ -1,8 +1,8 @@
 //! Waiting for sockets: `polling` for the registrations, one system call for the wait. Never reads or writes a socket.
 //!
 //! A wait through `polling` sets a timer, arms it, waits, empties its notifier and arms that again: five system calls. On
-//! Linux the wait is done here, on `polling`'s own epoll instance, with an eventfd of ours as the bell: one call, and one
-//! more when the bell has rung. Elsewhere `polling` does all of it.
+//! Linux the wait is done here, on `polling`'s own epoll instance, with an eventfd of ours as the bell: one call.
+//! Elsewhere `polling` does all of it.
 
 use std::io;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use curl::multi::Socket;
 use polling::{Event, PollMode, Poller};
 
-/// Registrations are level-triggered.
+/// Registrations of sockets are level-triggered.
 pub(crate) struct Poll {
     poller: Poller,
     #[cfg(target_os = "linux")]
@@ -63,6 +63,7 @@ impl Poll {
 #[cfg(target_os = "linux")]
 mod bell {
     use super::{Duration, Event, Heard, Poll, PollMode, Poller, Socket, io};
+    use std::mem::MaybeUninit;
     use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
     /// How the bell is called among the sockets.
@@ -81,8 +82,9 @@ mod bell {
             }
             // SAFETY: eventfd just made it and nobody else knows it.
             let fd = unsafe { OwnedFd::from_raw_fd(raw) };
+            // Edge-triggered: each ring is told once, and nobody has to read the eventfd to silence it.
             // SAFETY: the descriptor lives beside the poller, in the same `Poll`.
-            unsafe { poller.add_with_mode(raw, Event::readable(KEY), PollMode::Level)? };
+            unsafe { poller.add_with_mode(raw, Event::readable(KEY), PollMode::Edge)? };
             Ok(Self(fd))
         }
     }
@@ -101,15 +103,16 @@ mod bell {
             // Rounded up, so that whoever waits for a time is not woken before it.
             let milliseconds =
                 timeout.map_or(-1, |timeout| i32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
-            let mut events = [libc::epoll_event { events: 0, u64: 0 }; AT_ONCE];
+            let mut events = [const { MaybeUninit::<libc::epoll_event>::uninit() }; AT_ONCE];
             let epoll = self.poller.as_fd().as_raw_fd();
             // SAFETY: the epoll instance lives in `self`; the kernel writes at most AT_ONCE events.
-            let count = unsafe { libc::epoll_wait(epoll, events.as_mut_ptr(), AT_ONCE as i32, milliseconds) };
+            let count = unsafe { libc::epoll_wait(epoll, events.as_mut_ptr().cast(), AT_ONCE as i32, milliseconds) };
             let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
             for event in &events[..count] {
+                // SAFETY: the kernel wrote the first `count` events.
+                let event = unsafe { event.assume_init_read() };
                 let (flags, key) = (event.events as i32, event.u64 as usize);
                 if key == KEY {
-                    self.empty();
                     continue;
                 }
                 let failed = flags & (libc::EPOLLHUP | libc::EPOLLERR) != 0;
@@ -123,12 +126,6 @@ mod bell {
                 }
             }
             Ok(())
-        }
-
-        fn empty(&self) {
-            let mut count = 0_u64;
-            // SAFETY: reads 8 bytes into `count`; it does not block.
-            unsafe { libc::read(self.bell.0.as_raw_fd(), (&raw mut count).cast(), 8) };
         }
     }
 }

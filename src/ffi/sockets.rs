@@ -1,6 +1,6 @@
 //! The news that libcurl opened or closed a socket, and what the other side had heard by then. Never reads or writes one.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::sync::{Arc, OnceLock, Weak};
 
 use curl::easy::Easy2;
@@ -8,12 +8,48 @@ use curl::multi::Socket;
 use libc::{c_int, c_void};
 
 thread_local! {
-    /// Descriptors closed by libcurl on this thread since the last call of [`take_closed`].
-    static CLOSED: RefCell<Vec<Socket>> = const { RefCell::new(Vec::new()) };
-    /// Sockets of connections that libcurl has open on this thread.
-    static OPEN: Cell<usize> = const { Cell::new(0) };
-    /// Sockets of this thread of which somebody wants to know how they ended.
-    static MARKED: RefCell<Vec<Weak<Marked>>> = const { RefCell::new(Vec::new()) };
+    /// The ledger of the agent that this thread runs.
+    static LEDGER: RefCell<Option<Ledger>> = const { RefCell::new(None) };
+}
+
+/// What became of the sockets of one multi handle. It goes from thread to thread with that: see [`open_ledger`].
+#[derive(Default)]
+pub(crate) struct Ledger {
+    /// Descriptors closed by libcurl since the last call of [`take_closed`].
+    closed: Vec<Socket>,
+    /// How many connections have a socket.
+    open: usize,
+    /// Sockets of which somebody wants to know how they ended.
+    marked: Vec<Weak<Marked>>,
+}
+
+/// Writes what libcurl does on this thread into `ledger`, until the guard is closed or dropped.
+pub(crate) fn open_ledger(ledger: Ledger) -> OpenLedger {
+    OpenLedger { before: LEDGER.replace(Some(ledger)) }
+}
+
+/// See [`open_ledger`].
+pub(crate) struct OpenLedger {
+    /// The ledger of an agent whose callback runs another agent.
+    before: Option<Ledger>,
+}
+
+impl OpenLedger {
+    /// Gives the ledger back.
+    pub(crate) fn close(self) -> Ledger {
+        LEDGER.take().unwrap_or_default()
+    }
+}
+
+impl Drop for OpenLedger {
+    fn drop(&mut self) {
+        LEDGER.set(self.before.take());
+    }
+}
+
+/// Calls `with` with the ledger of this thread, if it has one and is not being torn down.
+fn in_ledger<R>(with: impl FnOnce(&mut Ledger) -> R) -> Option<R> {
+    LEDGER.try_with(|ledger| ledger.borrow_mut().as_mut().map(with)).ok().flatten()
 }
 
 /// How much of a connection the other side had heard at a moment; asked later whether it has heard more.
@@ -27,15 +63,15 @@ struct Marked {
 }
 
 impl Mark {
-    /// Marks an open socket of this thread. `None` where the system does not tell.
+    /// Marks an open socket. `None` where the system does not tell.
     pub(super) fn set(socket: Socket) -> Option<Self> {
         let marked = Arc::new(Marked { socket, acknowledged: heard(socket)?.acknowledged, unheard: OnceLock::new() });
-        MARKED.with_borrow_mut(|list| {
+        in_ledger(|Ledger { marked: list, .. }| {
             if list.len() == list.capacity() {
                 list.retain(|mark| mark.strong_count() > 0);
             }
             list.push(Arc::downgrade(&marked));
-        });
+        })?;
         Some(Self(marked))
     }
 
@@ -102,14 +138,15 @@ fn error(socket: Socket) -> c_int {
     if result == 0 { error } else { 0 }
 }
 
-/// How many sockets of connections libcurl has open on this thread. It watches others too, such as its resolver's.
+/// How many sockets of connections are open, by the ledger of this thread. libcurl watches others too, such as its
+/// resolver's.
 pub(crate) fn open() -> usize {
-    OPEN.get()
+    in_ledger(|ledger| ledger.open).unwrap_or(0)
 }
 
-/// Calls `each` with every descriptor that libcurl closed on this thread since the last call.
-pub(crate) fn take_closed(mut each: impl FnMut(Socket)) {
-    CLOSED.with_borrow_mut(|closed| closed.drain(..).for_each(&mut each));
+/// Calls `each` with every descriptor that libcurl closed since the last call.
+pub(crate) fn take_closed(each: impl FnMut(Socket)) {
+    in_ledger(|ledger| ledger.closed.drain(..).for_each(each));
 }
 
 /// Makes the handle report the sockets that it opens and closes (`CURLOPT_SOCKOPTFUNCTION`,
@@ -128,20 +165,20 @@ pub(crate) fn report<H>(easy: &mut Easy2<H>) -> Result<(), curl::Error> {
 }
 
 extern "C" fn opened(_client: *mut c_void, _socket: Socket, _purpose: curl_sys::curlsocktype) -> c_int {
-    let _ = OPEN.try_with(|open| open.set(open.get() + 1));
+    in_ledger(|ledger| ledger.open += 1);
     // `CURL_SOCKOPT_OK`.
     0
 }
 
 extern "C" fn closed(_client: *mut c_void, socket: Socket) -> c_int {
-    let _ = MARKED.try_with(|list| {
-        for mark in list.borrow().iter().filter_map(Weak::upgrade).filter(|mark| mark.socket == socket) {
+    // Without a ledger the multi handle is on its way out, and no poller could care.
+    in_ledger(|ledger| {
+        for mark in ledger.marked.iter().filter_map(Weak::upgrade).filter(|mark| mark.socket == socket) {
             mark.unheard.get_or_init(|| mark.look());
         }
+        ledger.closed.push(socket);
+        ledger.open = ledger.open.saturating_sub(1);
     });
-    // A thread that is being torn down has no list any more, and no poller that could care.
-    let _ = CLOSED.try_with(|closed| closed.borrow_mut().push(socket));
-    let _ = OPEN.try_with(|open| open.set(open.get().saturating_sub(1)));
     // SAFETY: libcurl hands its own descriptor over to be closed, once.
     unsafe { libc::close(socket) }
 }

@@ -1,4 +1,5 @@
-//! The rules of a transfer: `(state, event, now) -> (state, effect)`. Never reads the clock, calls nobody.
+//! The rules of a transfer: `(state, event, now) -> (state, effect)`. Has no clock: whoever steps brings the time, which
+//! is asked for only where a rule needs it.
 //!
 //! The driver (`easy::transfer`) tells what happened, carries the effect out, and tells what the handler answered. The
 //! two directions of a transfer are *lanes*: each is open or parked, and the driver pauses libcurl on a parked one.
@@ -98,7 +99,7 @@ enum State {
 
 impl Machine {
     /// A transfer whose handler answered `first` when it was asked for the request.
-    pub(crate) fn new(first: Next, now: Instant) -> (Self, Effect) {
+    pub(crate) fn new(first: Next, now: impl Fn() -> Instant) -> (Self, Effect) {
         let mut machine =
             Self { state: State::Running, read: Side::default(), write: Side::default(), deadline: None, left: None };
         let effect = machine.step(Event::Answered(first), now);
@@ -130,14 +131,14 @@ impl Machine {
         matches!(self.state, State::Draining(_) | State::Over)
     }
 
-    pub(crate) fn step(&mut self, event: Event, now: Instant) -> Effect {
+    pub(crate) fn step(&mut self, event: Event, now: impl Fn() -> Instant) -> Effect {
         match (self.state, event) {
             (State::Over, _) => Effect::Abort,
 
             (State::Running | State::Held, Event::Answered(next) | Event::Ready(Ready(next))) => {
                 if !next.keep {
                     // A limit beyond what the clock can hold is as good as none.
-                    self.deadline = next.timeout.and_then(|limit| now.checked_add(limit));
+                    self.deadline = next.timeout.and_then(|limit| now().checked_add(limit));
                 }
                 match next.wish {
                     Wish::Go { read, write } => {
@@ -150,7 +151,7 @@ impl Machine {
                         }
                         self.go_on()
                     }
-                    Wish::End => self.start_draining(now),
+                    Wish::End => self.start_draining(now()),
                     Wish::Remove => self.abort(),
                 }
             }
@@ -215,7 +216,7 @@ impl Machine {
             (State::Held, Event::Complete | Event::Readable(_) | Event::Writable) => Effect::Nothing,
 
             (state, Event::Tick) => match self.deadline {
-                Some(deadline) if deadline <= now => {
+                Some(deadline) if deadline <= now() => {
                     self.deadline = None;
                     if matches!(state, State::Draining(_)) { self.abort() } else { Effect::CallTimeout }
                 }
@@ -282,10 +283,10 @@ mod tests {
     #[track_caller]
     fn table(first: Next, length: Option<u64>, lines: &[(u64, Event, Effect)]) -> Machine {
         let start = Instant::now();
-        let (mut machine, _) = Machine::new(first, start);
+        let (mut machine, _) = Machine::new(first, || start);
         machine.declare(length);
         for (number, (at, event, effect)) in lines.iter().enumerate() {
-            let got = machine.step(*event, start + Duration::from_millis(*at));
+            let got = machine.step(*event, || start + Duration::from_millis(*at));
             assert_eq!(got, *effect, "line {number}: {event:?} in {machine:?}");
         }
         machine

@@ -65,9 +65,8 @@ impl Client {
         let max_size = spec.max_size;
         let request = spec.into_request().map_err(|message| failure::invalid(&message, at))?;
         let url = crate::secret::without_credentials(request.uri());
-        let future = self.client.send_async(request);
-        let result = run::wait(async {
-            let mut response = future.await?;
+        let result = run::wait(&self.client, async {
+            let mut response = self.client.send_async(request).await?;
             let body = response.body_mut().collect(max_size).await.map_err(|error| match response.effective_uri() {
                 Some(uri) => error.with_url(uri),
                 None => error,

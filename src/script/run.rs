@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use rhai::{Dynamic, EvalAltResult, Position};
 
-use crate::client::CancelToken;
 use crate::client::blocking::{Patience, block_on_with};
+use crate::client::{CancelToken, HttpClient};
 use crate::error::{Error, ErrorKind, TimeoutPhase};
 
 /// What a script's thrown termination says when its time was up.
@@ -41,13 +41,13 @@ fn patience() -> Patience {
     RUNNING.with_borrow(|stack| stack.last().cloned()).unwrap_or_default()
 }
 
-/// Waits for a future as long as the script may. The future is dropped when its time is up.
+/// Waits for what a client does, as long as the script may. The future is dropped when its time is up.
 ///
 /// # Errors
 ///
 /// A termination that no script can catch.
-pub(super) fn wait<F: Future>(future: F) -> Result<F::Output, Box<EvalAltResult>> {
-    block_on_with(future, &patience()).map_err(|error| terminated(&error))
+pub(super) fn wait<F: Future>(client: &HttpClient, future: F) -> Result<F::Output, Box<EvalAltResult>> {
+    client.wait_for(&patience(), || future).map_err(|error| terminated(&error))
 }
 
 /// Sleeps as long as the script may.

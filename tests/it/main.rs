@@ -43,6 +43,7 @@ mod script;
 mod security;
 mod stats;
 mod streaming;
+mod threads;
 mod tls;
 mod uploads;
 #[cfg(feature = "tracing")]

@@ -4,9 +4,12 @@ use futures::executor::block_on;
 use futures::future::try_join_all;
 use http::Version;
 use marmot::config::{CaCertificates, ClientCertificate, Roots, TlsConfig, TlsVersion, VersionNegotiation};
+use marmot::handler::{Control, Decoder, Handler, Next};
 use marmot::prelude::*;
-use marmot::{Body, ErrorKind};
+use marmot::{Body, ErrorKind, Response};
 use std::io::Read;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use crate::alone::is_alone;
 use crate::support::{BadCert, Nginx, pattern};
@@ -489,13 +492,34 @@ fn no_secrets_are_logged_unless_asked_for() {
 
 #[test]
 fn streams_of_a_connection_are_limited_and_waiting_for_one_can_be_turned_off() {
+    /// Holds the agent up until it is told to go on.
+    struct Gate(mpsc::Sender<()>, mpsc::Receiver<()>);
+    impl Handler for Gate {
+        fn on_request(&mut self, _: &mut Request<()>, _: &Control) -> Next {
+            Next::read()
+        }
+        fn on_response(&mut self, _: Response<()>) -> Next {
+            self.0.send(()).unwrap();
+            self.1.recv_timeout(Duration::from_secs(20)).unwrap();
+            Next::end()
+        }
+        fn on_response_readable(&mut self, _: &mut Decoder<'_>) -> Next {
+            Next::end()
+        }
+    }
     let nginx = nginx();
     let connections = |builder: marmot::HttpClientBuilder| {
         let client = builder.ca_certificates(CaCertificates::file(nginx.ca_pem_path())).build().unwrap();
-        let all = (0..8).map(|_| client.get_async(nginx.tls_url("/slow/1m.bin")));
+        let ((holds, held), (open, gate)) = (mpsc::channel(), mpsc::channel());
+        let held_up = client.drive(Request::get(nginx.url("/small.txt")).body(()).unwrap(), Gate(holds, gate));
+        held.recv_timeout(Duration::from_secs(20)).unwrap();
+        let all: Vec<_> = (0..8).map(|_| client.get_async(nginx.tls_url("/slow/1m.bin"))).collect();
+        // All eight wait for the agent, which meets them in one turn.
+        open.send(()).unwrap();
+        held_up.wait().unwrap();
         let all = block_on(try_join_all(all)).unwrap();
         assert!(all.iter().all(|response| response.version() == Version::HTTP_2));
-        client.stats().open
+        client.stats().open - 1 // the one in clear text
     };
     assert_eq!(connections(HttpClient::builder()), 1);
     let limited = connections(HttpClient::builder().max_concurrent_streams(2));

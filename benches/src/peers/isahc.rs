@@ -1,16 +1,30 @@
-//! isahc, async and blocking: one client has both sides. No option is set.
+//! isahc, async and blocking: one client has both sides. No option is set but those of the load.
 
 use futures::AsyncReadExt;
+use isahc::config::{Configurable, VersionNegotiation};
+use isahc::tls::{TlsConfig, TrustStore};
 use isahc::{AsyncBody, AsyncReadResponseExt, Body, HttpClient, ReadResponseExt};
+use marmot_bench::load::Load;
 
 use crate::drive::{AsyncClient, BlockingClient, Outcome};
 
 #[derive(Clone)]
 pub struct Isahc(HttpClient);
 
+fn client(load: &Load) -> Outcome<HttpClient> {
+    let mut builder = HttpClient::builder();
+    if let Some(file) = &load.ca {
+        builder = builder.tls_config(TlsConfig::builder().trust_store(TrustStore::from_file(file)).build());
+    }
+    if load.http1 {
+        builder = builder.version_negotiation(VersionNegotiation::http11());
+    }
+    Ok(builder.build()?)
+}
+
 impl AsyncClient for Isahc {
-    fn fresh() -> Outcome<Self> {
-        Ok(Self(HttpClient::new()?))
+    fn fresh(load: &Load) -> Outcome<Self> {
+        client(load).map(Self)
     }
 
     async fn fetch(&self, url: &str) -> Outcome<u64> {
@@ -36,8 +50,8 @@ impl AsyncClient for Isahc {
 }
 
 impl BlockingClient for Isahc {
-    fn fresh() -> Outcome<Self> {
-        Ok(Self(HttpClient::new()?))
+    fn fresh(load: &Load) -> Outcome<Self> {
+        client(load).map(Self)
     }
 
     fn fetch(&self, url: &str) -> Outcome<u64> {

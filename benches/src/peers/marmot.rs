@@ -1,20 +1,33 @@
-//! marmot, async and blocking: one client has both sides. No option is set.
+//! marmot, async and blocking: one client has both sides. No option is set but those of the load.
 
 use std::io;
 use std::pin::pin;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
+use marmot::config::{CaCertificates, Configurable, VersionNegotiation};
 use marmot::{AsyncReadResponseExt, HttpClient, ReadResponseExt};
+use marmot_bench::load::Load;
 
 use crate::drive::{AsyncClient, BlockingClient, Outcome};
 
 #[derive(Clone)]
 pub struct Marmot(HttpClient);
 
+fn client(load: &Load) -> Outcome<HttpClient> {
+    let mut builder = HttpClient::builder();
+    if let Some(file) = &load.ca {
+        builder = builder.ca_certificates(CaCertificates::file(file));
+    }
+    if load.http1 {
+        builder = builder.version_negotiation(VersionNegotiation::http11());
+    }
+    Ok(builder.build()?)
+}
+
 impl AsyncClient for Marmot {
-    fn fresh() -> Outcome<Self> {
-        Ok(Self(HttpClient::new()?))
+    fn fresh(load: &Load) -> Outcome<Self> {
+        client(load).map(Self)
     }
 
     async fn fetch(&self, url: &str) -> Outcome<u64> {
@@ -37,8 +50,8 @@ impl AsyncClient for Marmot {
 }
 
 impl BlockingClient for Marmot {
-    fn fresh() -> Outcome<Self> {
-        Ok(Self(HttpClient::new()?))
+    fn fresh(load: &Load) -> Outcome<Self> {
+        client(load).map(Self)
     }
 
     fn fetch(&self, url: &str) -> Outcome<u64> {

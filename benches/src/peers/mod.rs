@@ -1,4 +1,4 @@
-//! The list of peers: names, scenarios, how to make each ready. No client's code in here.
+//! The list of peers: names, how to make each ready. No client's code in here.
 
 mod hyper;
 mod isahc;
@@ -8,54 +8,53 @@ mod raw_easy;
 mod raw_poll;
 mod raw_sock;
 mod reqwest;
+mod script;
 mod ureq;
 
+use marmot_bench::load::Load;
+
 use crate::drive::{Executor, Outcome, Slice, asynchronous, blocking};
-use crate::scenarios::Scenario;
 
 pub struct Peer {
     pub name: &'static str,
-    pub scenarios: &'static [Scenario],
-    /// Makes the client, ready for its first slice.
-    pub start: fn() -> Outcome<Slice>,
+    /// Makes the client, ready for its first slice of this load or of one like it.
+    pub start: fn(&Load) -> Outcome<Slice>,
 }
 
-const ASYNC: &[Scenario] = &[Scenario::A, Scenario::B, Scenario::D, Scenario::DVec, Scenario::E, Scenario::F];
-
-/// For a client of many threads: F compares the making of the client, where the runtime changes nothing.
-const ASYNC_MANY: &[Scenario] = &[Scenario::A, Scenario::B, Scenario::D, Scenario::DVec, Scenario::E];
-
-const BLOCKING: &[Scenario] =
-    &[Scenario::ABlocking, Scenario::D, Scenario::DVec, Scenario::E, Scenario::F, Scenario::H];
+impl Peer {
+    /// Makes the client, and its connections.
+    pub fn warm(&self, load: &Load) -> Outcome<Slice> {
+        let mut slice = (self.start)(load)?;
+        // One of them first: only then a server is known to speak HTTP/2, and many would be opened otherwise.
+        slice(&Load { lanes: 1, requests: 1, ..load.warm_up() })?;
+        slice(&load.warm_up())?;
+        Ok(slice)
+    }
+}
 
 /// In the order of the tables.
-pub const PEERS: &[Peer] = &[
-    Peer { name: "raw-easy", scenarios: &[Scenario::ABlocking, Scenario::H], start: raw_easy::start },
-    Peer { name: "raw-poll", scenarios: ASYNC, start: || raw::start::<raw_poll::Poll>(None) },
-    Peer {
-        name: "raw-poll-512k",
-        scenarios: &[Scenario::D, Scenario::E],
-        start: || raw::start::<raw_poll::Poll>(Some(512 << 10)),
-    },
-    Peer {
-        name: "raw-sock",
-        scenarios: &[Scenario::A, Scenario::B, Scenario::F],
-        start: || raw::start::<raw_sock::Sock>(None),
-    },
-    Peer { name: "hyper", scenarios: ASYNC, start: || asynchronous::<hyper::Hyper>(Executor::tokio_one()?) },
-    Peer {
-        name: "reqwest-mt",
-        scenarios: ASYNC_MANY,
-        start: || asynchronous::<reqwest::Async>(Executor::tokio_many()?),
-    },
-    Peer { name: "reqwest-ct", scenarios: ASYNC, start: || asynchronous::<reqwest::Async>(Executor::tokio_one()?) },
-    Peer { name: "reqwest-blocking", scenarios: BLOCKING, start: blocking::<reqwest::Blocking> },
-    Peer { name: "ureq", scenarios: BLOCKING, start: blocking::<ureq::Ureq> },
-    Peer { name: "isahc", scenarios: ASYNC, start: || asynchronous::<isahc::Isahc>(Executor::Plain) },
-    Peer { name: "isahc-blocking", scenarios: BLOCKING, start: blocking::<isahc::Isahc> },
-    Peer { name: "marmot", scenarios: ASYNC, start: || asynchronous::<marmot::Marmot>(Executor::Plain) },
-    Peer { name: "marmot-blocking", scenarios: BLOCKING, start: blocking::<marmot::Marmot> },
+pub const ALL: &[Peer] = &[
+    Peer { name: "raw-easy", start: raw_easy::start },
+    Peer { name: "raw-poll", start: |load| raw::start::<raw_poll::Poll>(load, None) },
+    Peer { name: "raw-poll-512k", start: |load| raw::start::<raw_poll::Poll>(load, Some(512 << 10)) },
+    Peer { name: "raw-sock", start: |load| raw::start::<raw_sock::Sock>(load, None) },
+    Peer { name: "hyper", start: |load| asynchronous::<hyper::Hyper>(load, Executor::tokio_one()?) },
+    Peer { name: "hyper-mt", start: |load| asynchronous::<hyper::Hyper>(load, Executor::tokio_many()?) },
+    Peer { name: "reqwest-mt", start: |load| asynchronous::<reqwest::Async>(load, Executor::tokio_many()?) },
+    Peer { name: "reqwest-mt-task", start: |load| asynchronous::<reqwest::Async>(load, Executor::tokio_tasks()?) },
+    Peer { name: "reqwest-ct", start: |load| asynchronous::<reqwest::Async>(load, Executor::tokio_one()?) },
+    Peer { name: "reqwest-blocking", start: blocking::<reqwest::Blocking> },
+    Peer { name: "ureq", start: blocking::<ureq::Ureq> },
+    Peer { name: "isahc", start: |load| asynchronous::<isahc::Isahc>(load, Executor::Plain) },
+    Peer { name: "isahc-blocking", start: blocking::<isahc::Isahc> },
+    Peer { name: "marmot", start: |load| asynchronous::<marmot::Marmot>(load, Executor::Plain) },
+    Peer { name: "marmot-blocking", start: blocking::<marmot::Marmot> },
+    Peer { name: "marmot-script", start: script::start },
 ];
+
+pub fn find(name: &str) -> Option<&'static Peer> {
+    ALL.iter().find(|peer| peer.name == name)
+}
 
 /// Reads to the end through a buffer of 64 KiB, and answers how much that was: for the blocking clients whose bodies
 /// are readers, so that none pays for the smaller buffer of `std::io::copy`.

@@ -1,11 +1,11 @@
 //! What the hand-written libcurl loops share: the callbacks, the options and the loop over transfers. Waits for
 //! nothing itself: [`Turn`] does.
 
-use curl::easy::{Easy2, Handler, List, ReadError, WriteError};
+use curl::easy::{Easy2, Handler, HttpVersion, List, ReadError, WriteError};
 use curl::multi::{Easy2Handle, Multi};
+use marmot_bench::load::{Failure, Load, Verb};
 
-use crate::drive::{Outcome, Slice, check};
-use crate::scenarios::{Load, Verb};
+use crate::drive::{Outcome, Slice};
 
 /// How a loop waits and how it tells libcurl.
 pub trait Turn: Sized + 'static {
@@ -17,7 +17,7 @@ pub trait Turn: Sized + 'static {
 }
 
 /// Makes a raw loop ready. `buffer` is the size of libcurl's buffers, both ways; `None` leaves its defaults.
-pub fn start<T: Turn>(buffer: Option<usize>) -> Outcome<Slice> {
+pub fn start<T: Turn>(_: &Load, buffer: Option<usize>) -> Outcome<Slice> {
     let mut kept = Loop::<T>::fresh(buffer)?;
     Ok(Box::new(move |load| {
         if !load.fresh {
@@ -57,10 +57,9 @@ impl<T: Turn> Loop<T> {
             }
             for (lane, result) in finished.drain(..) {
                 let (lane, Some(result)) = (lane?, result) else { continue };
-                result?;
                 let handle = active[lane].take().expect("a transfer finishes once");
                 let mut easy = self.turn.multi().remove2(handle)?;
-                check(easy.get_ref().length()?, load)?;
+                load.settle(result.map_err(Failure::from).and_then(|()| easy.get_ref().length()))?;
                 if left > 0 {
                     left -= 1;
                     easy.get_mut().again();
@@ -83,11 +82,22 @@ impl<T: Turn> Loop<T> {
 
 /// Sets a handle up for a load, once: the next request of the same load needs no more than [`Transfer::again`].
 pub fn configure(easy: &mut Easy2<Transfer>, load: &Load, buffer: Option<usize>) -> Outcome {
-    *easy.get_mut() = Transfer { verb: Some(load.verb), upload: load.upload, ..Transfer::default() };
+    *easy.get_mut() = Transfer { verb: Some(load.verb), upload: load.body(), ..Transfer::default() };
     easy.url(&load.url)?;
+    easy.fail_on_error(true)?;
+    if let Some(file) = &load.ca {
+        easy.cainfo(file)?;
+    }
+    if load.http1 {
+        easy.http_version(HttpVersion::V11)?;
+    }
+    // Streams of one connection rather than many connections: where TLS negotiates HTTP/2.
+    easy.pipewait(load.url.starts_with("https:"))?;
+    // When thousands come at once none is idle: looking for one each time would be quadratic.
+    easy.fresh_connect(load.hold > 1)?;
     if load.verb == Verb::Upload {
         easy.post(true)?;
-        easy.post_field_size(load.upload.len() as u64)?;
+        easy.post_field_size(load.length)?;
         let mut headers = List::new();
         headers.append("Expect:")?; // no waiting for "100 Continue"
         easy.http_headers(headers)?;

@@ -1,12 +1,12 @@
-//! The blocking limit: `curl_easy_perform` on a handle that is kept, one for each thread. Fetches small bodies only.
+//! The blocking limit: `curl_easy_perform` on a handle that is kept, one for each thread. Waits for nothing else.
 
 use curl::easy::Easy2;
+use marmot_bench::load::Load;
 
 use super::raw::{Transfer, configure};
-use crate::drive::{Outcome, Slice, check, in_threads};
-use crate::scenarios::Load;
+use crate::drive::{Outcome, Slice, in_threads};
 
-pub fn start() -> Outcome<Slice> {
+pub fn start(_: &Load) -> Outcome<Slice> {
     let mut handles: Vec<Easy2<Transfer>> = Vec::new();
     Ok(Box::new(move |load| {
         handles.resize_with(load.lanes, || Easy2::new(Transfer::default()));
@@ -19,7 +19,7 @@ fn lane(easy: &mut Easy2<Transfer>, load: &Load) -> Outcome {
     for _ in 0..load.requests / load.lanes {
         easy.get_mut().again();
         easy.perform()?;
-        check(easy.get_ref().length()?, load)?;
+        load.settle(easy.get_ref().length())?;
     }
     Ok(())
 }

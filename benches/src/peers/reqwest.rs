@@ -1,6 +1,9 @@
 //! reqwest, async and blocking. No runtime: the caller chooses that.
 
+use std::fs;
+
 use bytes::Bytes;
+use marmot_bench::load::Load;
 
 use crate::drive::{AsyncClient, BlockingClient, Outcome};
 
@@ -8,8 +11,15 @@ use crate::drive::{AsyncClient, BlockingClient, Outcome};
 pub struct Async(reqwest::Client);
 
 impl AsyncClient for Async {
-    fn fresh() -> Outcome<Self> {
-        Ok(Self(reqwest::Client::builder().build()?))
+    fn fresh(load: &Load) -> Outcome<Self> {
+        let mut builder = reqwest::Client::builder();
+        if let Some(file) = &load.ca {
+            builder = builder.tls_certs_only([reqwest::Certificate::from_pem(&fs::read(file)?)?]);
+        }
+        if load.http1 {
+            builder = builder.http1_only();
+        }
+        Ok(Self(builder.build()?))
     }
 
     async fn fetch(&self, url: &str) -> Outcome<u64> {
@@ -34,9 +44,16 @@ impl AsyncClient for Async {
 pub struct Blocking(reqwest::blocking::Client);
 
 impl BlockingClient for Blocking {
-    fn fresh() -> Outcome<Self> {
+    fn fresh(load: &Load) -> Outcome<Self> {
         // No limit of time, as on the async side.
-        Ok(Self(reqwest::blocking::Client::builder().timeout(None).build()?))
+        let mut builder = reqwest::blocking::Client::builder().timeout(None);
+        if let Some(file) = &load.ca {
+            builder = builder.tls_certs_only([reqwest::Certificate::from_pem(&fs::read(file)?)?]);
+        }
+        if load.http1 {
+            builder = builder.http1_only();
+        }
+        Ok(Self(builder.build()?))
     }
 
     fn fetch(&self, url: &str) -> Outcome<u64> {

@@ -1,15 +1,25 @@
-//! ureq: blocking only, so no async side.
+//! ureq: blocking and HTTP/1.1 only, so no async side.
 
+use std::fs;
+
+use marmot_bench::load::Load;
 use ureq::Agent;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::drive::{BlockingClient, Outcome};
 
 pub struct Ureq(Agent);
 
 impl BlockingClient for Ureq {
-    fn fresh() -> Outcome<Self> {
-        // By default 3 idle connections per host are kept: the threads of H would connect anew again and again.
-        Ok(Self(Agent::config_builder().max_idle_connections(64).max_idle_connections_per_host(64).build().into()))
+    fn fresh(load: &Load) -> Outcome<Self> {
+        // By default 3 idle connections per host are kept: more threads would connect anew again and again.
+        let idle = load.lanes;
+        let mut builder = Agent::config_builder().max_idle_connections(idle).max_idle_connections_per_host(idle);
+        if let Some(file) = &load.ca {
+            let trusted = RootCerts::new_with_certs(&[Certificate::from_pem(&fs::read(file)?)?]);
+            builder = builder.tls_config(TlsConfig::builder().root_certs(trusted).build());
+        }
+        Ok(Self(builder.build().into()))
     }
 
     fn fetch(&self, url: &str) -> Outcome<u64> {

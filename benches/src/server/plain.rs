@@ -1,129 +1,138 @@
-//! The canned server: one thread, epoll, answers that are ready beforehand. No TLS, no HTTP/2, no chunked bodies, and
-//! no leniency: what it does not know ends the connection, so that the peer's run fails.
-//!
-//! - `GET /small` answers [`SMALL`].
-//! - `GET /stream/{bytes}` answers that many bytes.
-//! - `POST /upload` reads a body of known length, throws it away and answers how long it was.
+//! Plain HTTP/1.1: one thread, epoll, answers that are ready beforehand, 10,000 connections and more. No chunked bodies.
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
-use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
+use super::{BLOCK, SMALL, stream_length};
 use crate::epoll::{Epoll, Interest, Ready};
-
-/// The body of `/small`.
-pub const SMALL: &str =
-    "A marmot sleeps for half of the year; a client should wake up for a request a good deal faster, then.\n";
-
-/// What a program that is started as the server is called with.
-pub const FLAG: &str = "--serve";
 
 /// The longest head of a request that is read.
 const HEAD_LIMIT: usize = 16 << 10;
 
-/// How much is read or written with one call in bulk.
-const BLOCK: usize = 256 << 10;
-
 /// How many blocks a connection may move before others get their turn.
 const TURN: usize = 16;
 
-/// The server in a process of its own, so that its work is not taken for a client's. Dropping this ends it, by its id.
-///
-/// The process is this program again, with [`FLAG`] as its only argument: it has to call [`serve`] then.
-pub struct Server {
-    child: Child,
-    base: String,
-}
-
-impl Server {
-    pub fn start() -> io::Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        let child = command.arg(FLAG).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let mut server = Self { child, base: String::new() };
-        let mut port = String::new();
-        if let Some(output) = server.child.stdout.take() {
-            BufReader::new(output).read_line(&mut port)?;
-        }
-        let port: u16 = port.trim().parse().map_err(|_| io::Error::other("the server did not start"))?;
-        server.base = format!("http://127.0.0.1:{port}");
-        Ok(server)
-    }
-
-    /// `http://host:port`, with no slash behind it.
-    pub fn base(&self) -> &str {
-        &self.base
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Either fails only when the server is gone already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Serves until standard input ends, which it does at the latest when the parent dies. Prints the port first.
-pub fn serve() -> io::Result<()> {
-    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+/// Serves until standard input ends.
+pub(super) fn serve(listener: TcpListener) -> io::Result<()> {
     listener.set_nonblocking(true)?;
-    println!("{}", listener.local_addr()?.port());
-
+    // As many as the system allows: the standard library asks for 128, and 10,000 clients come at once.
+    // SAFETY: takes no pointer, and listening again on a socket that listens sets this length only.
+    if unsafe { libc::listen(listener.as_raw_fd(), i32::MAX) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
     let epoll = Epoll::new()?;
+    epoll.add(listener.as_raw_fd(), Interest::Read)?;
     let parent = io::stdin().as_raw_fd();
     epoll.add(parent, Interest::Read)?;
-    epoll.add(listener.as_raw_fd(), Interest::Read)?;
-    let small = response(SMALL.as_bytes());
-    let mut block = vec![b's'; BLOCK];
-    let mut connections: Vec<Option<Connection>> = Vec::new(); // by descriptor
+    let mut server = Plain {
+        listener,
+        epoll,
+        connections: Vec::new(),
+        accepted: 0,
+        alarms: BinaryHeap::new(),
+        small: response(SMALL.as_bytes()),
+        block: vec![b's'; BLOCK],
+    };
     let mut ready: Vec<Ready> = Vec::new();
     loop {
-        epoll.wait(&mut ready, None)?;
+        server.epoll.wait(&mut ready, server.patience())?;
         for event in &ready {
             if event.fd == parent {
                 return Ok(());
-            } else if event.fd == listener.as_raw_fd() {
-                accept(&listener, &epoll, &mut connections)?;
-            } else if let Some(slot) = connections.get_mut(event.fd as usize)
-                && let Some(connection) = slot
-            {
-                match connection.advance(&small, &mut block) {
-                    Ok(interest) if interest == connection.interest => {}
-                    Ok(interest) => {
-                        connection.interest = interest;
-                        epoll.modify(event.fd, interest)?;
-                    }
-                    // Closing the socket takes it out of epoll.
-                    Err(_) => *slot = None,
-                }
+            } else if event.fd == server.listener.as_raw_fd() {
+                server.accept()?;
+            } else {
+                server.advance(event.fd)?;
             }
         }
+        server.ring()?;
     }
 }
 
-fn accept(listener: &TcpListener, epoll: &Epoll, connections: &mut Vec<Option<Connection>>) -> io::Result<()> {
-    loop {
-        let stream = match listener.accept() {
-            Ok((stream, _)) => stream,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
-            Err(error) => return Err(error),
-        };
-        stream.set_nonblocking(true)?;
-        stream.set_nodelay(true)?;
-        let fd: RawFd = stream.as_raw_fd();
-        epoll.add(fd, Interest::Read)?;
-        let index = fd as usize;
-        if connections.len() <= index {
-            connections.resize_with(index + 1, || None);
+struct Plain {
+    listener: TcpListener,
+    epoll: Epoll,
+    /// By descriptor.
+    connections: Vec<Option<Connection>>,
+    accepted: u64,
+    /// When to answer those that wait: the moment, the descriptor, the number of the connection.
+    alarms: BinaryHeap<Reverse<(Instant, RawFd, u64)>>,
+    small: Vec<u8>,
+    block: Vec<u8>,
+}
+
+impl Plain {
+    fn accept(&mut self) -> io::Result<()> {
+        loop {
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
+                Err(error) => return Err(error),
+            };
+            stream.set_nonblocking(true)?;
+            stream.set_nodelay(true)?;
+            let fd: RawFd = stream.as_raw_fd();
+            self.epoll.add(fd, Interest::Read)?;
+            let index = fd as usize;
+            if self.connections.len() <= index {
+                self.connections.resize_with(index + 1, || None);
+            }
+            self.accepted += 1;
+            self.connections[index] = Some(Connection::new(stream, self.accepted));
         }
-        connections[index] = Some(Connection::new(stream));
+    }
+
+    /// Does what can be done for a connection. An error of its own ends it and nothing else.
+    fn advance(&mut self, fd: RawFd) -> io::Result<()> {
+        let Some(slot) = self.connections.get_mut(fd as usize) else { return Ok(()) };
+        let Some(connection) = slot else { return Ok(()) };
+        let Ok(interest) = connection.advance(&self.small, &mut self.block) else {
+            *slot = None; // closing the socket takes it out of epoll
+            return Ok(());
+        };
+        if let State::Waiting { until, noted: noted @ false } = &mut connection.state {
+            *noted = true;
+            self.alarms.push(Reverse((*until, fd, connection.number)));
+        }
+        if interest != connection.interest {
+            connection.interest = interest;
+            self.epoll.modify(fd, interest)?;
+        }
+        Ok(())
+    }
+
+    /// Answers those that have waited long enough.
+    fn ring(&mut self) -> io::Result<()> {
+        while let Some(&Reverse((moment, fd, number))) = self.alarms.peek()
+            && moment <= Instant::now()
+        {
+            self.alarms.pop();
+            if let Some(Some(connection)) = self.connections.get_mut(fd as usize)
+                && connection.number == number
+            {
+                connection.state = State::Head;
+                connection.output.extend_from_slice(&self.small);
+                self.advance(fd)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        let Reverse((moment, ..)) = self.alarms.peek()?;
+        Some(moment.saturating_duration_since(Instant::now()))
     }
 }
 
 struct Connection {
     stream: TcpStream,
+    /// Tells it from another one that has its descriptor later.
+    number: u64,
     interest: Interest,
     /// Received and not yet understood: at most a head.
     input: Vec<u8>,
@@ -137,12 +146,13 @@ enum State {
     Head,
     Streaming { left: u64 },
     Receiving { left: u64, total: u64 },
+    Waiting { until: Instant, noted: bool },
 }
 
 impl Connection {
-    fn new(stream: TcpStream) -> Self {
-        let interest = Interest::Read;
-        Self { stream, interest, input: Vec::new(), output: Vec::new(), sent: 0, state: State::Head }
+    fn new(stream: TcpStream, number: u64) -> Self {
+        let (interest, state) = (Interest::Read, State::Head);
+        Self { stream, number, interest, input: Vec::new(), output: Vec::new(), sent: 0, state }
     }
 
     /// Does what can be done now, and answers what to wait for. An error ends the connection, as its end does.
@@ -158,7 +168,7 @@ impl Connection {
         match self.state {
             _ if self.sent < self.output.len() => Interest::Write,
             State::Streaming { .. } => Interest::Write,
-            State::Head | State::Receiving { .. } => Interest::Read,
+            State::Head | State::Receiving { .. } | State::Waiting { .. } => Interest::Read,
         }
     }
 
@@ -178,6 +188,11 @@ impl Connection {
                     let got = received(self.stream.read(&mut block[..size]))?;
                     *left -= got as u64;
                     self.end_upload()?;
+                }
+                State::Waiting { .. } => {
+                    // Nothing is to come but the end.
+                    received(self.stream.read(&mut block[..1]))?;
+                    return Err(ErrorKind::InvalidData.into());
                 }
                 State::Head => {
                     let got = received(self.stream.read(&mut block[..HEAD_LIMIT]))?;
@@ -204,9 +219,12 @@ impl Connection {
         let mut words = head.split(' ');
         match (words.next(), words.next()) {
             (Some("GET"), Some("/small")) => self.output.extend_from_slice(small),
+            (Some("GET"), Some(path)) if path.starts_with("/wait/") => {
+                let time = path["/wait/".len()..].parse().map_err(|_| ErrorKind::InvalidData)?;
+                self.state = State::Waiting { until: Instant::now() + Duration::from_millis(time), noted: false };
+            }
             (Some("GET"), Some(path)) => {
-                let left = path.strip_prefix("/stream/").and_then(|bytes| bytes.parse().ok());
-                let left = left.filter(|&bytes| bytes > 0).ok_or(ErrorKind::InvalidData)?;
+                let left = stream_length(path).ok_or(ErrorKind::InvalidData)?;
                 self.output.extend_from_slice(&head_of(left));
                 self.state = State::Streaming { left };
             }

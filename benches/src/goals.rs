@@ -1,0 +1,123 @@
+//! What marmot has to reach beside others, and whether it did: data and one comparison. Measures nothing.
+
+use crate::record::{Metric, Record};
+use crate::results::{Cell, Table, digits};
+
+/// A peer's figure in a scenario, and what bounds it: from above, or from below where more is better.
+pub struct Goal {
+    pub scenario: &'static str,
+    pub peer: &'static str,
+    pub metric: Metric,
+    pub bound: Bound,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Bound {
+    /// So many times another peer's.
+    Times(f64, &'static str),
+    /// So many times that of the best peer.
+    TimesBest(f64),
+    /// The figure itself.
+    Fixed(f64),
+}
+
+use Bound::{Fixed, Times, TimesBest};
+use Metric::{CpuPerGib, CpuPerRequest, Errors, Held, Peak, Rate, Seconds, Time};
+
+const fn goal(scenario: &'static str, peer: &'static str, metric: Metric, bound: Bound) -> Goal {
+    Goal { scenario, peer, metric, bound }
+}
+
+pub const GOALS: &[Goal] = &[
+    goal("A", "marmot", Time, Times(0.9, "reqwest-mt")),
+    goal("A", "marmot", Time, Times(1.35, "raw-poll")),
+    goal("A-blocking", "marmot-blocking", Time, Times(0.9, "reqwest-blocking")),
+    goal("A-blocking", "marmot-blocking", Time, Times(0.55, "isahc-blocking")),
+    goal("B", "marmot", Time, Times(1.35, "raw-poll")),
+    goal("B", "marmot", CpuPerRequest, Times(1.0, "reqwest-mt")),
+    goal("B", "marmot", Time, Times(0.55, "isahc")),
+    goal("C", "marmot", Time, Times(1.35, "raw-poll")),
+    goal("C", "marmot", Time, Times(0.6, "isahc")),
+    goal("D", "marmot-blocking", Rate, Times(1.0, "ureq")),
+    goal("D", "marmot-blocking", Rate, Times(1.0, "reqwest-blocking")),
+    goal("D", "marmot", Rate, Times(1.8, "isahc")),
+    goal("D-vec", "marmot", Rate, TimesBest(1.0)),
+    goal("D-vec", "marmot-blocking", Rate, TimesBest(1.0)),
+    goal("D-vec", "marmot", Peak, Fixed(64.0 + 4.0)),
+    goal("D-vec", "marmot-blocking", Peak, Fixed(64.0 + 4.0)),
+    goal("D-tls", "marmot", CpuPerGib, Times(1.0, "reqwest-ct")),
+    goal("E", "marmot", Rate, Times(0.8, "hyper")),
+    goal("E", "marmot-blocking", Rate, Times(0.9, "marmot")),
+    goal("F", "marmot", Time, Times(2.0, "raw-sock")),
+    goal("F", "marmot", Time, Times(0.6, "isahc")),
+    goal("F", "marmot", Time, Times(1.0 / 15.0, "reqwest-ct")),
+    goal("G-1000", "marmot", Errors, Fixed(0.0)),
+    goal("G-1000", "marmot", Held, Fixed(8.0)),
+    goal("G-1000", "marmot", Seconds, Times(1.15, "hyper-mt")),
+    goal("G-10000", "marmot", Errors, Fixed(0.0)),
+    goal("G-10000", "marmot", Held, Fixed(8.0)),
+    goal("G-10000", "marmot", Seconds, Times(1.15, "hyper-mt")),
+    goal("H", "marmot-blocking", Time, Times(0.9, "reqwest-blocking")),
+    goal("S", "marmot-script", Time, Times(1.15, "marmot-blocking")),
+];
+
+impl Goal {
+    /// The figure that counts, and whether it keeps to the bound. `None` if one of both was not measured.
+    fn judge(&self, record: &Record) -> Option<(f64, bool)> {
+        let own = record.series(self.peer)?;
+        let (figure, bound) = match self.bound {
+            Fixed(bound) => (own.median(self.metric)?, bound),
+            Times(bound, other) => (own.ratio(self.metric, record.series(other)?)?, bound),
+            TimesBest(bound) => (own.ratio(self.metric, record.best(self.metric)?)?, bound),
+        };
+        Some((figure, if self.metric.more_is_better() { figure >= bound } else { figure <= bound }))
+    }
+
+    fn text(&self, record: &Record) -> String {
+        let direction = if self.metric.more_is_better() { "at least" } else { "at most" };
+        let bound = match self.bound {
+            Fixed(bound) => digits(bound),
+            Times(bound, other) => format!("{} x {other}", digits(bound)),
+            TimesBest(bound) => {
+                let best = record.best(self.metric).map_or("none", |best| best.peer.as_str());
+                format!("{} x the best peer ({best})", digits(bound))
+            }
+        };
+        format!("{} {direction} {bound}", self.metric.label())
+    }
+}
+
+/// The last cell of a goal that is reached.
+pub const HELD: &str = "held";
+
+/// One row for each goal whose scenario was measured.
+pub fn table(records: &[Record]) -> Table {
+    let mut table = Table::new("Goals", &["scenario", "who", "goal", "measured", ""]);
+    for goal in GOALS {
+        let Some(record) = records.iter().find(|record| record.scenario == goal.scenario) else { continue };
+        let (measured, verdict) = match goal.judge(record) {
+            Some((figure, held)) => (Cell::from(figure), if held { HELD } else { "**not held**" }),
+            None => ("-".into(), "not measured"),
+        };
+        table.row([goal.scenario.into(), goal.peer.into(), goal.text(record).into(), measured, verdict.into()]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenarios;
+
+    #[test]
+    fn goals_are_about_peers_that_take_part() {
+        for goal in GOALS {
+            let scenario = scenarios::find(goal.scenario).unwrap();
+            assert!(scenario.has(goal.peer), "{} in {}", goal.peer, goal.scenario);
+            assert!(scenario.metrics().contains(&goal.metric), "{:?} in {}", goal.metric, goal.scenario);
+            if let Times(_, other) = goal.bound {
+                assert!(scenario.has(other), "{other} in {}", goal.scenario);
+            }
+        }
+    }
+}

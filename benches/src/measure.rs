@@ -1,0 +1,100 @@
+//! Takes the time, the CPU and the memory of this process. Knows no peer.
+
+use std::error::Error;
+use std::io;
+use std::mem::MaybeUninit;
+use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use marmot_bench::load::Tally;
+use marmot_bench::record::Sample;
+
+use crate::drive::Outcome;
+
+/// A slice takes well below a second, one that waits some seconds. One that takes this long hangs, and ends the run.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often the memory is looked at while requests wait.
+const LOOK: Duration = Duration::from_millis(20);
+
+pub fn measure(slice: impl FnOnce() -> Outcome) -> Outcome<Sample> {
+    let before = usage()?;
+    let start = Instant::now();
+    slice()?;
+    let wall = start.elapsed().as_secs_f64();
+    let after = usage()?;
+    Ok(Sample { wall, cpu: after.0 - before.0, switches: after.1 - before.1, ..Sample::default() })
+}
+
+/// Measures a slice of requests that wait: also those that fail, and the memory until the first is answered.
+pub fn measure_waiting(tally: &Tally, slice: impl FnOnce() -> Outcome) -> Outcome<Sample> {
+    let before = memory("VmRSS:")?;
+    let over = AtomicBool::new(false);
+    let (sample, most) = thread::scope(|scope| {
+        let watch = scope.spawn(|| -> io::Result<u64> {
+            let mut most = before;
+            while tally.answers.load(Ordering::Relaxed) == 0 && !over.load(Ordering::Relaxed) {
+                most = most.max(memory("VmRSS:")?);
+                thread::sleep(LOOK);
+            }
+            Ok(most)
+        });
+        let sample = measure(slice);
+        over.store(true, Ordering::Relaxed);
+        (sample, watch.join())
+    });
+    let most = most.map_err(|_| "the watch panicked")??;
+    Ok(Sample { errors: tally.errors.load(Ordering::Relaxed), held: Some(most - before), ..sample? })
+}
+
+/// A figure of this process in KiB: `VmRSS:` is what it has now, `VmHWM:` the most that it ever had.
+pub fn memory(name: &str) -> io::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let figure = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+    figure.ok_or_else(|| io::Error::other(format!("no {name} in /proc/self/status")))
+}
+
+/// Runs one step of a peer. A failure names the peer; so does the end of the program when the step hangs.
+pub fn guarded<T>(what: &str, step: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+    let (done, end) = mpsc::channel::<()>();
+    let name = what.to_owned();
+    let watch = thread::spawn(move || {
+        if let Err(RecvTimeoutError::Timeout) = end.recv_timeout(PATIENCE) {
+            eprintln!("error: {name} hangs");
+            // Nothing is dropped; the server ends because its standard input does.
+            process::exit(1);
+        }
+    });
+    let outcome = step().map_err(|error| format!("{what} failed: {}", chain(error.as_ref())).into());
+    drop(done);
+    // Over before the next step, whose switches are counted.
+    let _ = watch.join();
+    outcome
+}
+
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}
+
+/// Of the whole process so far: seconds of CPU, user and system; context switches, voluntary and not.
+fn usage() -> io::Result<(f64, f64)> {
+    let mut usage = MaybeUninit::<libc::rusage>::uninit();
+    // SAFETY: the pointer is good for a write of one `rusage`.
+    if unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: getrusage has succeeded, so it has filled all of it in.
+    let usage = unsafe { usage.assume_init() };
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    Ok((seconds(usage.ru_utime) + seconds(usage.ru_stime), (usage.ru_nvcsw + usage.ru_nivcsw) as f64))
+}

@@ -1,0 +1,57 @@
+//! Whether an agent keeps a core busy. Never reads a clock.
+
+use std::time::{Duration, Instant};
+
+/// How long the agent is watched for one verdict.
+const WINDOW: Duration = Duration::from_millis(20);
+/// The share of a core, in percent, from which on the agent is saturated, and below which it no longer is.
+const SATURATED: u128 = 80;
+const CALM: u128 = 40;
+
+/// Compares the CPU time of an agent's thread with the time that has passed. A thread that would work but gets no core is
+/// not saturated: another one would get none either.
+#[derive(Default)]
+pub(super) struct Meter {
+    /// The time, and the CPU time then.
+    start: Option<(Instant, Duration)>,
+    saturated: bool,
+}
+
+impl Meter {
+    /// Whether the agent is saturated. `cpu` is asked once a window.
+    pub(super) fn look(&mut self, now: Instant, cpu: impl FnOnce() -> Duration) -> bool {
+        let Some((since, before)) = self.start else {
+            self.start = Some((now, cpu()));
+            return self.saturated;
+        };
+        let passed = now.saturating_duration_since(since);
+        if passed >= WINDOW {
+            let cpu = cpu();
+            let share = cpu.saturating_sub(before).as_nanos() * 100 / passed.as_nanos();
+            self.saturated = share >= if self.saturated { CALM } else { SATURATED };
+            self.start = Some((now, cpu));
+        }
+        self.saturated
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_is_saturated_from_much_work_until_little() {
+        let start = Instant::now();
+        let mut meter = Meter::default();
+        let mut at = |milliseconds: u64, cpu: u64| {
+            meter.look(start + Duration::from_millis(milliseconds), || Duration::from_millis(cpu))
+        };
+        assert!(!at(0, 5));
+        assert!(!at(19, 24), "too early to tell");
+        assert!(at(20, 25));
+        assert!(at(40, 34), "half a core is not calm");
+        assert!(!at(60, 40));
+        assert!(!at(80, 50), "and not saturated either");
+        assert!(!at(10_080, 60));
+    }
+}

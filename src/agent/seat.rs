@@ -1,0 +1,250 @@
+//! An agent's place and the way to it: messages, the bell, and the agent itself while nobody runs it. Runs nothing.
+//!
+//! An agent is *awake* while a thread runs it, *asleep* while that thread waits for sockets, and *at rest* while it has no
+//! thread because it has nothing to do. A message rings for a sleeping agent and gets a resting one a thread.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Wake, Waker};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::crew::{self, Place, Rested, Run};
+use super::message::Message;
+use crate::ffi::poll::Poll;
+
+const AWAKE: u8 = 0;
+const ASLEEP: u8 = 1;
+const AT_REST: u8 = 2;
+
+/// The way to an agent.
+pub(super) struct Handle<A>(Arc<Seat<A>>);
+
+struct Seat<A> {
+    sender: Sender<Message>,
+    poll: Poll,
+    /// See [`AWAKE`], [`ASLEEP`] and [`AT_REST`].
+    state: AtomicU8,
+    resting: Mutex<Option<Resting<A>>>,
+    /// Somebody looks at the seat now and then.
+    looked_after: AtomicBool,
+    /// See [`Load`].
+    transfers: AtomicUsize,
+    saturated: AtomicBool,
+}
+
+/// What an agent said last of its work.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Load {
+    /// Transfers in flight, and messages on their way.
+    pub(super) transfers: usize,
+    /// It keeps a core busy.
+    pub(super) saturated: bool,
+}
+
+struct Resting<A> {
+    agent: Box<A>,
+    since: Instant,
+}
+
+impl<A> Clone for Handle<A> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<A> Seat<A> {
+    fn lock(&self) -> MutexGuard<'_, Option<Resting<A>>> {
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes the agent if it is asleep.
+    fn ring(&self) {
+        // One ring is enough.
+        if self.state.compare_exchange(ASLEEP, AWAKE, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            self.poll.notify();
+        }
+    }
+
+    /// Takes the agent, if it is at rest, for a thread to run.
+    fn take(&self) -> Option<Box<A>> {
+        let resting = self.lock().take()?;
+        self.state.store(AWAKE, Ordering::SeqCst);
+        Some(resting.agent)
+    }
+}
+
+impl<A: Run + 'static> Handle<A> {
+    /// A seat for an agent that is yet to be made; it is awake until it [rests](Self::rest).
+    pub(super) fn new() -> std::io::Result<(Self, Receiver<Message>)> {
+        let (sender, receiver) = crossbeam_channel::unbounded();
+        let seat = Seat {
+            sender,
+            poll: Poll::new()?,
+            state: AtomicU8::new(AWAKE),
+            resting: Mutex::new(None),
+            looked_after: AtomicBool::new(false),
+            transfers: AtomicUsize::new(0),
+            saturated: AtomicBool::new(false),
+        };
+        Ok((Self(Arc::new(seat)), receiver))
+    }
+
+    /// Hands a message to the agent, or gives it back if there is no agent any more.
+    pub(super) fn send(&self, message: Message) -> Result<(), Message> {
+        let seat = &*self.0;
+        seat.sender.send(message).map_err(|error| error.0)?;
+        // Orders the message before the look at the state; the agent does the reverse in `fall_asleep` and `rest`.
+        fence(Ordering::SeqCst);
+        match seat.state.load(Ordering::SeqCst) {
+            ASLEEP => seat.ring(),
+            AT_REST => {
+                if let Some(agent) = seat.take() {
+                    // Without a thread the agent is dropped, and tells all who wait for it.
+                    let _ = crew::lend(agent);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The agent tells its load.
+    pub(super) fn tell(&self, load: Load) {
+        self.0.transfers.store(load.transfers, Ordering::Relaxed);
+        self.0.saturated.store(load.saturated, Ordering::Relaxed);
+    }
+
+    pub(super) fn load(&self) -> Load {
+        let transfers = self.0.transfers.load(Ordering::Relaxed) + self.0.sender.len();
+        Load { transfers, saturated: self.is_saturated() }
+    }
+
+    pub(super) fn is_saturated(&self) -> bool {
+        self.0.saturated.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    pub(super) fn poll(&self) -> &Poll {
+        &self.0.poll
+    }
+
+    /// Announces that the agent is about to wait. Returns whether it may: `is_quiet` still holds.
+    pub(super) fn fall_asleep(&self, is_quiet: impl FnOnce() -> bool) -> bool {
+        self.0.state.store(ASLEEP, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let quiet = is_quiet();
+        if !quiet {
+            self.wake_up();
+        }
+        quiet
+    }
+
+    pub(super) fn wake_up(&self) {
+        self.0.state.store(AWAKE, Ordering::SeqCst);
+    }
+
+    /// Puts the agent to rest. It is given back if a message has come meanwhile.
+    ///
+    /// `connections`: whether it has some open, which somebody should look after.
+    pub(super) fn rest(&self, agent: Box<A>, connections: bool) -> Option<Box<A>> {
+        let mut place = self.0.lock();
+        self.0.state.store(AT_REST, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        if agent.is_called() {
+            self.wake_up();
+            return Some(agent);
+        }
+        *place = Some(Resting { agent, since: Instant::now() });
+        drop(place);
+        if connections && !self.0.looked_after.swap(true, Ordering::Relaxed) {
+            crew::look_after(Arc::downgrade(&(self.0.clone() as Arc<dyn Place>)));
+        }
+        None
+    }
+
+    /// Takes the agent, if it is at rest, for the calling thread to run or to drop.
+    pub(super) fn take(&self) -> Option<Box<A>> {
+        self.0.take()
+    }
+
+    /// Whether the agent has been at rest for that long.
+    pub(super) fn has_rested(&self, time: Duration) -> bool {
+        self.0.lock().as_ref().is_some_and(|resting| resting.since.elapsed() >= time)
+    }
+
+    /// A waker for the transfer in a slot. It stays valid for whoever takes the slot next.
+    pub(super) fn waker(&self, slot: usize) -> Waker {
+        Arc::new(SlotWaker { handle: self.clone(), slot }).into()
+    }
+}
+
+impl<A: Run + 'static> Place for Seat<A> {
+    fn take_rested(&self, since: Instant) -> Rested {
+        let mut place = self.lock();
+        match &*place {
+            Some(resting) if resting.since > since => return Rested::Lately,
+            Some(_) => {}
+            None => {
+                self.looked_after.store(false, Ordering::Relaxed);
+                return Rested::Away;
+            }
+        }
+        self.looked_after.store(false, Ordering::Relaxed);
+        self.state.store(AWAKE, Ordering::SeqCst);
+        place.take().map_or(Rested::Away, |resting| Rested::Taken(resting.agent))
+    }
+}
+
+struct SlotWaker<A> {
+    handle: Handle<A>,
+    slot: usize,
+}
+
+impl<A: Run + 'static> Wake for SlotWaker<A> {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let _ = self.handle.send(Message::Wake(self.slot));
+    }
+}
+
+/// Wakes the thread that runs an agent while it waits for something itself.
+pub(super) struct Visitor<A> {
+    handle: Handle<A>,
+    woken: AtomicBool,
+}
+
+impl<A: Run + 'static> Visitor<A> {
+    pub(super) fn new(handle: Handle<A>) -> Arc<Self> {
+        Arc::new(Self { handle, woken: AtomicBool::new(false) })
+    }
+
+    pub(super) fn is_woken(&self) -> bool {
+        self.woken.load(Ordering::SeqCst)
+    }
+
+    /// Whether it was woken since the last call.
+    pub(super) fn take_wake(&self) -> bool {
+        self.woken.swap(false, Ordering::SeqCst)
+    }
+}
+
+impl<A: Run + 'static> Wake for Visitor<A> {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.woken.swap(true, Ordering::SeqCst) {
+            fence(Ordering::SeqCst);
+            self.handle.0.ring();
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Which threads run agents, and how many agents a client has. What agents do is in `agents.rs`.
+
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
+
+use futures::executor::block_on;
+use futures::future::try_join_all;
+use marmot::handler::{Control, Decoder, Handler, Next};
+use marmot::prelude::*;
+use marmot::{Error, Response};
+
+use crate::alone::is_alone;
+use crate::support::Server;
+
+/// Tells the thread on which it hears of its response, after so much work there.
+struct Probe(Arc<Mutex<Option<ThreadId>>>, Duration);
+
+impl Handler for Probe {
+    fn on_request(&mut self, _: &mut Request<()>, _: &Control) -> Next {
+        Next::read()
+    }
+    fn on_response(&mut self, _: Response<()>) -> Next {
+        *self.0.lock().unwrap() = Some(thread::current().id());
+        let end = Instant::now() + self.1;
+        while Instant::now() < end {}
+        Next::read()
+    }
+    fn on_response_readable(&mut self, decoder: &mut Decoder<'_>) -> Next {
+        decoder.consume(usize::MAX);
+        Next::read()
+    }
+    fn on_error(&mut self, error: Error) -> Next {
+        panic!("{error}");
+    }
+}
+
+fn probe(client: &HttpClient, url: &str, work: Duration) -> (marmot::Driving<Probe>, Arc<Mutex<Option<ThreadId>>>) {
+    let seen = Arc::new(Mutex::new(None));
+    (client.drive(Request::get(url).body(()).unwrap(), Probe(seen.clone(), work)), seen)
+}
+
+/// How many threads of this process have that name.
+fn threads(name: &str) -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let called =
+        |path: std::path::PathBuf| std::fs::read_to_string(path.join("comm")).is_ok_and(|it| it.trim() == name);
+    tasks.filter(|task| task.as_ref().is_ok_and(|task| called(task.path()))).count()
+}
+
+#[test]
+fn blocking_calls_run_the_agent_themselves() {
+    if !is_alone("threads::blocking_calls_run_the_agent_themselves") {
+        return;
+    }
+    let server = Server::faults();
+    let client = HttpClient::new().unwrap();
+    for _ in 0..3 {
+        // Without a body there is nothing left to do when the head is here.
+        client.get(server.url("/no-content")).unwrap();
+    }
+    assert_eq!(server.accepted(), 1);
+    // The one that will look after the idle connection.
+    let end = Instant::now() + Duration::from_secs(10);
+    while threads("marmot-agent") == 0 {
+        assert!(Instant::now() < end);
+    }
+    drop(client);
+    for _ in 0..20 {
+        HttpClient::new().unwrap().get(server.url("/no-content")).unwrap();
+    }
+    assert!(threads("marmot-agent") <= 2, "{}", threads("marmot-agent"));
+}
+
+#[test]
+fn a_caller_who_waits_serves_the_others_and_leaves_them_to_a_thread() {
+    let server = Arc::new(Server::faults());
+    let client = HttpClient::new().unwrap();
+    let (ready, is_ready) = mpsc::channel();
+    let waiting = thread::spawn({
+        let (client, server) = (client.clone(), server.clone());
+        move || {
+            ready.send(thread::current().id()).unwrap();
+            client.get(server.url("/delay/600")).unwrap().consume().unwrap();
+        }
+    });
+    let caller = is_ready.recv().unwrap();
+    assert!(server.wait_for_heads(1, Duration::from_secs(10)));
+    let (early, seen_early) = probe(&client, &server.url("/get"), Duration::ZERO);
+    let (late, seen_late) = probe(&client, &server.url("/delay/1200"), Duration::ZERO);
+    block_on(early).unwrap();
+    assert_eq!(*seen_early.lock().unwrap(), Some(caller), "the caller runs everybody's transfers");
+    waiting.join().unwrap();
+    block_on(late).unwrap();
+    assert!(seen_late.lock().unwrap().is_some_and(|thread| thread != caller), "and goes when its own is done");
+}
+
+#[test]
+fn a_caller_inside_of_a_handler_runs_another_agent() {
+    struct Nested(HttpClient, String, Option<u16>);
+    impl Handler for Nested {
+        fn on_request(&mut self, _: &mut Request<()>, _: &Control) -> Next {
+            Next::read()
+        }
+        fn on_response(&mut self, _: Response<()>) -> Next {
+            self.2 = self.0.get(&self.1).ok().map(|response| response.status().as_u16());
+            Next::read()
+        }
+        fn on_response_readable(&mut self, decoder: &mut Decoder<'_>) -> Next {
+            decoder.consume(usize::MAX);
+            Next::read()
+        }
+    }
+    let server = Server::faults();
+    let (outer, inner) = (HttpClient::new().unwrap(), HttpClient::new().unwrap());
+    let nested = Nested(inner, server.url("/get"), None);
+    let nested = outer.drive(Request::get(server.url("/get")).body(()).unwrap(), nested).wait().unwrap();
+    assert_eq!(nested.2, Some(200));
+    assert_eq!(outer.get(server.url("/get")).unwrap().status(), 200, "the outer agent is none the worse");
+}
+
+#[test]
+fn a_saturated_agent_is_joined_by_another_one() {
+    let server = Server::faults();
+    let busy = |most: usize| {
+        let client = HttpClient::builder().agents(most).build().unwrap();
+        let end = Instant::now() + Duration::from_secs(20);
+        let enough = Instant::now() + Duration::from_secs(2);
+        // On a machine with more to do than cores an agent may have to ask several times for a whole core.
+        while client.stats().agents < 2 && Instant::now() < if most > 1 { end } else { enough } {
+            let work = (0..20).map(|_| probe(&client, &server.url("/no-content"), Duration::from_millis(5)).0);
+            block_on(try_join_all(work.collect::<Vec<_>>())).unwrap();
+            // More for an agent that is saturated by now.
+            let work = (0..20).map(|_| probe(&client, &server.url("/no-content"), Duration::from_millis(5)).0);
+            block_on(try_join_all(work.collect::<Vec<_>>())).unwrap();
+        }
+        let stats = client.stats();
+        assert_eq!(stats.started, stats.completed, "{stats:?}");
+        stats.agents
+    };
+    assert_eq!(busy(2), 2);
+    assert_eq!(busy(1), 1);
+}
+
+#[test]
+fn requests_that_only_wait_leave_one_agent_alone() {
+    let server = Server::faults();
+    let client = HttpClient::builder().agents(4).build().unwrap();
+    let all = (0..100).map(|_| client.get_async(server.url("/delay/300")));
+    block_on(try_join_all(all.collect::<Vec<_>>())).unwrap();
+    assert_eq!(client.stats().agents, 1);
+}
