@@ -7,6 +7,7 @@ pub mod epoll;
 pub mod goals;
 pub mod load;
 pub mod page;
+pub mod project;
 pub mod record;
 pub mod report;
 pub mod results;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::ops::{Div, Sub};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::clients::Outcome;
@@ -47,7 +48,7 @@ pub fn version() -> Outcome<String> {
 }
 
 /// Counts the instructions of a program that ends by itself.
-pub fn count(program: &str, arguments: &[&str]) -> Outcome<Count> {
+pub fn count(program: &Path, arguments: &[&str]) -> Outcome<Count> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("out");
     let status = Command::new("valgrind")

@@ -12,8 +12,10 @@
 mod callgrind;
 mod clients;
 
-use std::process::{Command, ExitCode, Stdio};
+use std::path::Path;
+use std::process::ExitCode;
 
+use marmot_bench::project::{self, Project};
 use marmot_bench::results::{Cell, Part, Table};
 use marmot_bench::server::{self, Server};
 
@@ -52,56 +54,56 @@ fn one(name: &str, url: &str, requests: &str) -> Outcome {
 fn measure(names: &[&str]) -> Outcome {
     let server = Server::start()?;
     let url = format!("{}/small", server.base());
-    let plain = std::env::current_exe()?.to_string_lossy().into_owned();
-    let count = |program: &str, client: &Client| per_request(program, client, &url);
     let wanted = |client: &&Client| names.is_empty() || names.iter().any(|name| client.name.starts_with(name));
+    let own = std::env::current_exe()?;
+    let count = |client: &Client| per_request(&own, &[ONE, client.name, &url]);
 
     let mut part = Part::new("Instructions per request");
     part.notes.push(format!(
         "A small GET over a kept connection on loopback, counted by {}: user space only, the least of {RUNS} runs.",
         callgrind::version()?
     ));
-    let mut clients = Table::new("Clients", &["client", "instructions", "of the calling thread", "of other threads"]);
+    let columns = ["client", "instructions", "of the calling thread", "of other threads"];
+    let mut clients = Table::new("Clients", &columns);
     for client in CLIENTS.iter().filter(wanted) {
-        let Count { caller, others } = count(&plain, client)?;
+        let Count { caller, others } = count(client)?;
         clients.row([client.name.into(), cell(caller + others), cell(caller), cell(others)]);
-        eprintln!("{}: {} + {}", client.name, caller.round(), others.round());
     }
+    println!("{clients}");
     part.tables.push(clients);
-    part.notes.push(
-        "What is off in marmot is the default here. Without a subscriber the spans of the feature `tracing` cost less than \
-         shown in programs where no other crate turns `tracing/log` on, as isahc does in this one."
-            .to_owned(),
-    );
 
-    let mut counts = Vec::new();
-    for client in SETTINGS.iter().filter(wanted) {
-        counts.push((client.name, count(&plain, client)?));
-    }
+    let settings = SETTINGS.iter().filter(wanted).map(|client| Ok((client.name, count(client)?)));
+    part.tables.push(beside_the_first("marmot by setting", settings.collect::<Outcome<_>>()?));
+
     if names.is_empty() {
-        counts.push(("feature `tracing`, no subscriber", count(&build_with_tracing()?, &SETTINGS[0])?));
-    }
-    let mut settings = Table::new("marmot by setting", &["setting", "instructions", "more", "more, calling thread"]);
-    let default = counts.first().map_or(Count::default(), |(_, count)| *count);
-    for (name, count) in counts {
-        let more = count - default;
-        settings.row([name.into(), cell(count.total()), cell(more.total()), cell(more.caller)]);
-        eprintln!("{name}: {:.0} ({:+.0}; {:+.0})", count.total(), more.total(), more.caller);
-    }
-    part.tables.push(settings);
-    if names.is_empty() {
+        let features = [("default", ""), ("default and `tracing`, no subscriber", ", features = ['tracing']")];
+        let counts = features.map(|(name, features)| Ok((name, with_features(features, &url)?)));
+        let counts = counts.into_iter().collect::<Outcome<_>>()?;
+        part.tables.push(beside_the_first("marmot by feature, in a program without any other client", counts));
         part.save("instructions")?;
     }
     Ok(())
+}
+
+fn beside_the_first(title: &str, counts: Vec<(&str, Count)>) -> Table {
+    let mut table = Table::new(title, &["", "instructions", "more than the first", "of the calling thread"]);
+    let first = counts.first().map_or(Count::default(), |(_, count)| *count);
+    for (name, count) in counts {
+        let more = count - first;
+        table.row([name.into(), cell(count.total()), cell(more.total()), cell(more.caller)]);
+    }
+    println!("{title}\n{table}");
+    table
 }
 
 fn cell(count: f64) -> Cell {
     count.round().into()
 }
 
-fn per_request(program: &str, client: &Client, url: &str) -> Outcome<Count> {
+/// The least that a program needs for a request, if the number of requests is its last argument.
+fn per_request(program: &Path, arguments: &[&str]) -> Outcome<Count> {
     let [few, more] = REQUESTS;
-    let count = |requests: usize| callgrind::count(program, &[ONE, client.name, url, &requests.to_string()]);
+    let count = |requests: usize| callgrind::count(program, &[arguments, &[&requests.to_string()]].concat());
     let mut least = Count { caller: f64::INFINITY, others: f64::INFINITY };
     for _ in 0..RUNS {
         least = least.min((count(more)? - count(few)?) / (more - few) as f64);
@@ -109,20 +111,13 @@ fn per_request(program: &str, client: &Client, url: &str) -> Outcome<Count> {
     Ok(least)
 }
 
-/// Builds this program once more, with marmot's spans compiled in.
-fn build_with_tracing() -> Outcome<String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::inherit());
-    // cargo has set it for this process, from a configuration that it reads again: seeing it, it would build libcurl anew.
-    command.env_remove("CFLAGS");
-    command.args(["bench", "--no-run", "--bench", "instructions", "--features", "tracing", "--message-format", "json"]);
-    let output = command.output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let path =
-        text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()).find_map(|message| {
-            let ours = message["target"]["name"] == "instructions";
-            message["executable"].as_str().filter(|_| ours).map(str::to_owned)
-        });
-    path.ok_or_else(|| "the program with `tracing` could not be built".into())
+/// Counts a program of its own: cargo unites the features of all that is built together, and isahc turns some on that
+/// change what marmot's cost.
+fn with_features(features: &str, url: &str) -> Outcome<Count> {
+    let dependencies = format!(
+        "marmot = {{ path = '{}'{features} }}\nfutures = {{ version = '0.3', features = ['executor'] }}",
+        Path::new(project::ROOT).canonicalize()?.display()
+    );
+    let project = Project::new(&dependencies, include_str!("program.rs"))?;
+    per_request(&project.build()?.program, &[url])
 }
