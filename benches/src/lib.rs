@@ -10,6 +10,7 @@ pub mod epoll;
 pub mod goals;
 pub mod load;
 pub mod page;
+pub mod project;
 pub mod record;
 pub mod report;
 pub mod results;
