@@ -4,7 +4,7 @@
 //!  send(), send_async(), drive(), http_get() in a script
 //!      │ a request, and the handler that will hear of it
 //!      ▼
-//!  easy handle ──channel──► agent thread: one curl multi handle, many transfers
+//!  easy handle ──channel──► agent: one curl multi handle, many transfers
 //!                               │ libcurl's callbacks
 //!                               ▼
 //!                           Handler: a state machine, answers Next

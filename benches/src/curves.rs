@@ -1,4 +1,4 @@
-//! How the cost grows: with the requests at once, and with the size of bodies. Draws nothing.
+//! How the cost grows: with the requests at once, the size of bodies, the threads. Draws nothing.
 
 use marmot_bench::load::{Load, Origins};
 use marmot_bench::record::median;
@@ -23,6 +23,12 @@ const SIZES: [u32; 6] = [1, 16, 256, 4 << 10, 64 << 10, 1 << 20];
 const BULK: u32 = 256 << 10;
 const MOST_REQUESTS: u32 = 2_000;
 
+const THREADS: [usize; 3] = [1, 2, 4];
+
+/// Requests at once for any number of threads, and how many there are in all.
+const THREADED: (usize, usize) = (64, 64 * 300);
+
+const MANY: &[&str] = &["hyper-mt", "reqwest-mt", "marmot", "marmot-blocking"];
 const ASYNC: &[&str] = &["raw-poll", "hyper", "reqwest-ct", "isahc", "marmot"];
 const BLOCKING: &[&str] = &["ureq", "marmot-blocking"];
 
@@ -48,6 +54,8 @@ pub fn run(plan: &Plan) -> Outcome<Part> {
     part.notes = vec![
         software(),
         format!("Medians of {rounds} rounds; each point has a process of its own, and a server of its own."),
+        "The threads are marmot's agents, and tokio's workers for the others; the server has its own on the same cores."
+            .to_owned(),
     ];
 
     let costs = measure(plan, rounds, at_once(), &mut part.notes);
@@ -64,6 +72,11 @@ pub fn run(plan: &Plan) -> Outcome<Part> {
     let throughput = costs.iter().map(|(point, cost)| (point.peer, point.x, point.x * 1024.0 / 1e6 / cost.wall));
     let x = Axis::log("KiB in each body, streamed and discarded, one after the other");
     show(&mut part, "Throughput by size", &x, Axis::log("MB/s (more is better)"), throughput);
+
+    let costs = measure(plan, rounds, threads(), &mut part.notes);
+    let rate = costs.iter().map(|(point, cost)| (point.peer, point.x, 1.0 / cost.wall));
+    let x = Axis::log("threads that drive the transfers");
+    show(&mut part, "Requests per second by threads", &x, Axis::linear("small GETs a second (more is better)"), rate);
     Ok(part)
 }
 
@@ -86,6 +99,15 @@ fn sizes() -> Vec<Point> {
         Point { peer, x: size.into(), requests, load: Box::new(load) }
     };
     ASYNC.iter().chain(BLOCKING).flat_map(|peer| SIZES.map(|size| point(peer, size))).collect()
+}
+
+fn threads() -> Vec<Point> {
+    let point = |peer, threads| {
+        let (lanes, requests) = THREADED;
+        let load = move |to: &Origins| Some(Load { lanes, requests, threads, ..to.small()? });
+        Point { peer, x: threads as f64, requests, load: Box::new(load) }
+    };
+    MANY.iter().flat_map(|peer| THREADS.map(|threads| point(peer, threads))).collect()
 }
 
 /// Measures all points in each round. Those that fail are noted and left out.

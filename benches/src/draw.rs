@@ -22,13 +22,18 @@ const MARMOT: RGBColor = RGBColor(224, 82, 6);
 const RAW: RGBColor = RGBColor(52, 58, 64);
 /// The others where marmot alone has to stand out.
 const OTHERS: RGBColor = RGBColor(159, 179, 200);
+/// Where a line is no client's.
+const MORE: [RGBColor; 4] =
+    [RGBColor(12, 133, 153), RGBColor(174, 62, 201), RGBColor(194, 37, 92), RGBColor(92, 148, 13)];
+
 /// Those of the picture of all scenarios, beside the raw loop, and marmot last.
 const FAMILIES: [&str; 5] = ["hyper", "reqwest", "ureq", "isahc", "marmot"];
 
 /// Where bars of the picture of all scenarios end: what is longer has its figure written above.
 const LONGEST: f64 = 4.0;
 
-fn colour(name: &str) -> RGBColor {
+/// A client's own, or the one of a place among others.
+fn colour(name: &str, place: usize) -> RGBColor {
     match family(name) {
         "marmot" if name == "marmot" => MARMOT,
         "marmot" => RGBColor(140, 45, 4),
@@ -37,12 +42,7 @@ fn colour(name: &str) -> RGBColor {
         "reqwest" => RGBColor(92, 124, 230),
         "ureq" => RGBColor(90, 170, 140),
         "isahc" => RGBColor(165, 172, 180),
-        // A figure that is no client's: some colour that stays the same.
-        other => {
-            let sum: usize = other.bytes().map(usize::from).sum();
-            let more = [RGBColor(12, 133, 153), RGBColor(174, 62, 201), RGBColor(194, 37, 92), RGBColor(92, 148, 13)];
-            more[sum % more.len()]
-        }
+        _ => MORE[place % MORE.len()],
     }
 }
 
@@ -106,7 +106,7 @@ pub fn bars(scenario: &Scenario, record: &Record) -> io::Result<String> {
         for (index, &(one, figure, (low, high))) in rows.iter().enumerate() {
             let row = count - 1 - index;
             let own = ["marmot", "raw"].contains(&family(&one.peer));
-            let fill = if own { colour(&one.peer) } else { OTHERS };
+            let fill = if own { colour(&one.peer, index) } else { OTHERS };
             let mut bar = Rectangle::new(
                 [(0.0, SegmentValue::Exact(row)), (figure, SegmentValue::Exact(row + 1))],
                 fill.filled(),
@@ -151,7 +151,7 @@ pub fn overview(records: &[Record]) -> io::Result<String> {
                 let first = 0.5 - width * group.bars.len() as f64 / 2.0;
                 let left = place as f64 + first + width * index as f64;
                 let corners = [(left, 0.0), (left + width * 0.92, cost.min(LONGEST))];
-                chart.draw_series([Rectangle::new(corners, colour(name).filled())])?;
+                chart.draw_series([Rectangle::new(corners, colour(name, index).filled())])?;
                 if cost > LONGEST {
                     let text = Text::new(format!("{cost:.0}"), (0, -2), ink(11, HPos::Center, VPos::Bottom));
                     chart.draw_series([EmptyElement::at((left + width / 2.0, LONGEST)) + text])?;
@@ -166,7 +166,7 @@ pub fn overview(records: &[Record]) -> io::Result<String> {
         }
         chart.draw_series([PathElement::new([(0.0, 1.0), (groups.len() as f64, 1.0)], RAW.stroke_width(2))])?;
         for (index, name) in ["raw"].into_iter().chain(FAMILIES).enumerate() {
-            legend(sheet, (34 + 110 * index as i32, 48), name, colour(name))?;
+            legend(sheet, (34 + 110 * index as i32, 48), name, colour(name, index))?;
         }
         Ok(())
     })
@@ -243,7 +243,7 @@ where
         .y_desc(&curves.y.label)
         .draw()?;
     for (index, one) in curves.series.iter().enumerate() {
-        let colour = colour(&one.name);
+        let colour = colour(&one.name, index);
         let width = if family(&one.name) == "marmot" { 3 } else { 2 };
         let points = || one.points.iter().map(|&[x, y]| (x, y));
         chart.draw_series(LineSeries::new(points(), colour.stroke_width(width)))?;

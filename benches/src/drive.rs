@@ -35,7 +35,7 @@ pub trait BlockingClient: Sync + Sized + 'static {
 
 /// What runs the futures of a peer.
 pub enum Executor {
-    /// Tokio with its default number of worker threads; each lane is a task of its own, but for [`Load::on_main`].
+    /// Tokio with worker threads; each lane is a task of its own, but for [`Load::on_main`].
     TokioMany(Runtime),
     /// The same, and every lane is a task.
     TokioTasks(Runtime),
@@ -46,12 +46,12 @@ pub enum Executor {
 }
 
 impl Executor {
-    pub fn tokio_many() -> Outcome<Self> {
-        Ok(Self::TokioMany(Builder::new_multi_thread().enable_all().build()?))
+    pub fn tokio_many(load: &Load) -> Outcome<Self> {
+        many(load).map(Self::TokioMany)
     }
 
-    pub fn tokio_tasks() -> Outcome<Self> {
-        Ok(Self::TokioTasks(Builder::new_multi_thread().enable_all().build()?))
+    pub fn tokio_tasks(load: &Load) -> Outcome<Self> {
+        many(load).map(Self::TokioTasks)
     }
 
     pub fn tokio_one() -> Outcome<Self> {
@@ -75,6 +75,14 @@ impl Executor {
             Self::Plain => block_on(lanes().collect::<FuturesUnordered<_>>().try_collect()),
         }
     }
+}
+
+fn many(load: &Load) -> Outcome<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    if load.threads > 0 {
+        builder.worker_threads(load.threads);
+    }
+    Ok(builder.enable_all().build()?)
 }
 
 /// Makes an asynchronous peer ready.

@@ -7,7 +7,7 @@ use marmot_bench::scenarios::{Figure, Scenario};
 
 use crate::alone::measure_in_child;
 use crate::drive::Outcome;
-use crate::measure::{guarded, measure};
+use crate::measure::{Others, guarded, measure};
 use crate::peers::{self, Peer};
 use crate::target::{Other, Target};
 
@@ -69,6 +69,7 @@ pub fn run(scenario: &'static Scenario, plan: &Plan, target: &Target) -> Outcome
         software: results::software(),
         server: plan.other.as_ref().map(Other::name),
         rounds,
+        others: None,
         series: Vec::new(),
         failures: Vec::new(),
     };
@@ -83,6 +84,7 @@ pub fn run(scenario: &'static Scenario, plan: &Plan, target: &Target) -> Outcome
             Err(error) => record.failures.push(error.to_string()),
         }
     }
+    let others = Others::start(target.cpu())?;
     for round in 0..rounds {
         eprintln!("{}: round {} of {rounds}", scenario.name, round + 1);
         let count = runners.len();
@@ -96,9 +98,12 @@ pub fn run(scenario: &'static Scenario, plan: &Plan, target: &Target) -> Outcome
         // Rounds are compared with one another: whoever has missed one is out.
         runners.retain(|runner| runner.samples.len() == round + 1);
     }
+    if plan.other.is_none() {
+        record.others = Some(others.percent(target.cpu())?);
+    }
     for Runner { peer, load, samples, turn } in runners {
         drop(turn);
-        let (requests, bytes) = (load.requests, load.bytes());
+        let (requests, bytes, hold) = (load.requests, load.bytes(), load.hold);
         let mut peak = None;
         if scenario.figure != Figure::Waiting {
             // Twice with the warm-up, to see a client that keeps the first body while it works on the second.
@@ -107,7 +112,7 @@ pub fn run(scenario: &'static Scenario, plan: &Plan, target: &Target) -> Outcome
                 Err(error) => record.failures.push(error.to_string()),
             }
         }
-        record.series.push(Series { peer: peer.name.to_owned(), requests, bytes, samples, peak });
+        record.series.push(Series { peer: peer.name.to_owned(), requests, bytes, hold, samples, peak });
     }
     Ok(Some(record))
 }

@@ -1,6 +1,9 @@
 //! What the programs of this package share. Measures nothing by itself.
 //!
-//! A program that measures something else than the scenarios makes a [`results::Part`] and saves it.
+//! ```text
+//! scenarios ──► load ──► (a client, the server) ──► record ──► results/SCENARIO.json ──► report, goals ─┐
+//! another program ──► results::Part ──► results/NAME.json ──────────────────────────────────────────────┴► page, draw
+//! ```
 
 mod draw;
 pub mod epoll;

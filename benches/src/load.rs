@@ -85,6 +85,9 @@ pub struct Load {
     pub fresh: bool,
     /// A single lane on a runtime of many threads is polled by the caller's thread, as by `#[tokio::main]`.
     pub on_main: bool,
+    /// Threads that drive the transfers of a client which can have several: marmot's agents, or the workers of its runtime.
+    /// Zero is the default of each.
+    pub threads: usize,
     /// Milliseconds that the server lets a request wait; none if zero.
     pub hold: u64,
     /// If set, requests that fail are counted and fail nothing else.
@@ -110,6 +113,7 @@ impl Load {
             length: 0,
             fresh: false,
             on_main: false,
+            threads: 0,
             hold: 0,
             tally: None,
         }

@@ -172,6 +172,9 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Outcome<Task> {
     if let Some(name) = plan.unknown_peer() {
         return Err(format!("no peer is called {name}").into());
     }
+    if other.tls.is_some() != other.ca.is_some() {
+        return Err("--tls-server and --ca belong together".into());
+    }
     if plan.rounds == Some(0) {
         return Err("no rounds measure nothing".into());
     }

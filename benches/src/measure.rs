@@ -1,6 +1,7 @@
 //! Takes the time, the CPU and the memory of this process. Knows no peer.
 
 use std::error::Error;
+use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
 use std::process;
@@ -21,11 +22,11 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(20);
 
 pub fn measure(slice: impl FnOnce() -> Outcome) -> Outcome<Sample> {
-    let before = usage()?;
+    let before = usage(libc::RUSAGE_SELF)?;
     let start = Instant::now();
     slice()?;
     let wall = start.elapsed().as_secs_f64();
-    let after = usage()?;
+    let after = usage(libc::RUSAGE_SELF)?;
     Ok(Sample { wall, cpu: after.0 - before.0, switches: after.1 - before.1, ..Sample::default() })
 }
 
@@ -52,7 +53,7 @@ pub fn measure_waiting(tally: &Tally, slice: impl FnOnce() -> Outcome) -> Outcom
 
 /// A figure of this process in KiB: `VmRSS:` is what it has now, `VmHWM:` the most that it ever had.
 pub fn memory(name: &str) -> io::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
+    let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let figure = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
     figure.ok_or_else(|| io::Error::other(format!("no {name} in /proc/self/status")))
@@ -86,11 +87,45 @@ fn chain(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// Of the whole process so far: seconds of CPU, user and system; context switches, voluntary and not.
-fn usage() -> io::Result<(f64, f64)> {
+/// What other programs have of the machine, over a time.
+pub struct Others {
+    start: Instant,
+    taken: f64,
+}
+
+impl Others {
+    /// `server`: seconds of CPU that it has had so far.
+    pub fn start(server: Option<f64>) -> io::Result<Self> {
+        Ok(Self { start: Instant::now(), taken: taken(server)? })
+    }
+
+    /// Percent of all cores since then.
+    pub fn percent(&self, server: Option<f64>) -> io::Result<f64> {
+        let cores = thread::available_parallelism()?.get() as f64;
+        let share = (taken(server)? - self.taken) / (self.start.elapsed().as_secs_f64() * cores);
+        // Both clocks have their own rounding.
+        Ok((share * 100.0).max(0.0))
+    }
+}
+
+/// Seconds that all cores have worked for others than this process, its children and the server.
+fn taken(server: Option<f64>) -> io::Result<f64> {
+    /// The unit of /proc/stat is the same on all machines.
+    const TICKS: f64 = 100.0;
+    let stat = fs::read_to_string("/proc/stat")?;
+    // user nice system idle iowait irq softirq steal, then parts of the first two
+    let fields = stat.lines().next().unwrap_or_default().split_whitespace().skip(1).take(8);
+    let fields: Vec<f64> = fields.filter_map(|field| field.parse().ok()).collect();
+    let busy: f64 = fields.iter().sum::<f64>() - fields.iter().skip(3).take(2).sum::<f64>();
+    let own = usage(libc::RUSAGE_SELF)?.0 + usage(libc::RUSAGE_CHILDREN)?.0 + server.unwrap_or_default();
+    Ok(busy / TICKS - own)
+}
+
+/// Of all its threads so far: seconds of CPU, user and system; context switches, voluntary and not.
+fn usage(who: libc::c_int) -> io::Result<(f64, f64)> {
     let mut usage = MaybeUninit::<libc::rusage>::uninit();
     // SAFETY: the pointer is good for a write of one `rusage`.
-    if unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) } != 0 {
+    if unsafe { libc::getrusage(who, usage.as_mut_ptr()) } != 0 {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: getrusage has succeeded, so it has filled all of it in.

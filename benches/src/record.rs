@@ -17,6 +17,9 @@ pub struct Record {
     /// Which server answered, where it was not the own one.
     pub server: Option<String>,
     pub rounds: usize,
+    /// What programs other than the clients and the own server took meanwhile, in percent of all cores. Unknown where
+    /// another server answered.
+    pub others: Option<f64>,
     /// In the order of the table.
     pub series: Vec<Series>,
     /// Why others are missing.
@@ -31,6 +34,8 @@ pub struct Series {
     pub requests: usize,
     /// Bytes of all their bodies.
     pub bytes: u64,
+    /// Milliseconds that the server let each of them wait.
+    pub hold: u64,
     /// In the order of the rounds.
     pub samples: Vec<Sample>,
     /// KiB that a process of its own grew by for this peer, at most.
@@ -201,7 +206,7 @@ mod tests {
     fn series(peer: &str, walls: &[f64]) -> Series {
         let samples =
             walls.iter().map(|&wall| Sample { wall, server: Some(wall / 2.0), ..Sample::default() }).collect();
-        Series { peer: peer.into(), requests: 10, bytes: 2_000_000, samples, peak: Some(2048) }
+        Series { peer: peer.into(), requests: 10, bytes: 2_000_000, hold: 0, samples, peak: Some(2048) }
     }
 
     #[test]
@@ -229,6 +234,7 @@ mod tests {
             software: text(),
             server: None,
             rounds: 1,
+            others: None,
             series,
             failures: vec![],
         };

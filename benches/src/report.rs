@@ -7,6 +7,9 @@ use crate::scenarios::Scenario;
 /// From here on a server is taken for what limits the clients, in percent of one core.
 const BUSY: f64 = 90.0;
 
+/// From here on it is told that other programs were at work, in percent of all cores.
+const DISTURBED: f64 = 5.0;
+
 /// Medians with their range, and the ratios of what the scenario is about.
 pub fn table(scenario: &Scenario, record: &Record) -> Table {
     let (main, others) = scenario.metrics().split_first().expect("a scenario has a metric");
@@ -46,19 +49,31 @@ pub fn notes(scenario: &Scenario, record: &Record) -> Vec<String> {
         main.label(),
         record.date
     )];
+    if let Some(others) = record.others.filter(|others| *others >= DISTURBED) {
+        notes.push(format!("Other programs took {others:.0} % of the machine meanwhile: a quiet one would tell more."));
+    }
     if let Some(server) = &record.server {
         notes.push(format!("The server was {server}."));
     }
     let busy = |one: &&Series| one.median(Metric::ServerBusy).is_some_and(|busy| busy >= BUSY);
-    let limited: Vec<_> = record.series.iter().filter(busy).map(|one| one.peer.as_str()).collect();
+    let limited = names(record, busy);
     if !limited.is_empty() {
         notes.push(format!(
             "The server was on a core for {BUSY} % of the time or more with {}: it limits what is seen of them.",
-            limited.join(", ")
+            limited
         ));
+    }
+    let late = |one: &&Series| one.hold > 0 && one.median(Metric::Seconds) > Some(2.0 * one.hold as f64 / 1000.0);
+    let late = names(record, late);
+    if !late.is_empty() {
+        notes.push(format!("Not all waited at once with {late}: the last came after the first were answered."));
     }
     notes.extend(record.failures.iter().cloned());
     notes
+}
+
+fn names(record: &Record, wanted: impl Fn(&&Series) -> bool) -> String {
+    record.series.iter().filter(wanted).map(|one| one.peer.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// isahc's own blocking side for a blocking client, where that took part.

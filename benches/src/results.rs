@@ -13,6 +13,7 @@
 //!     series: vec![curve("marmot", [(1.0, 60_000.0), (64.0, 50_000.0)])],
 //! });
 //! part.save("instructions")?;
+//! marmot_bench::page::write()?;
 //! # Ok::<(), std::io::Error>(())
 //! ```
 

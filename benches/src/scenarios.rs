@@ -143,7 +143,7 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "G-1000",
-        title: "1,000 requests wait at once",
+        title: "1,000 requests wait at once, for 2 s",
         short: "1,000 wait, memory",
         figure: Figure::Waiting,
         raw: "raw-poll",
@@ -153,7 +153,7 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "G-10000",
-        title: "10,000 requests wait at once",
+        title: "10,000 requests wait at once, for 6 s",
         short: "10,000 wait, memory",
         figure: Figure::Waiting,
         raw: "raw-poll",

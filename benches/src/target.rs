@@ -41,7 +41,7 @@ impl Target {
             };
             return Ok(Self { origins, own: Some(server) });
         };
-        let base = other.plain.as_ref().or(other.tls.as_ref()).ok_or("--ca alone says of no server")?;
+        let base = other.plain.as_ref().or(other.tls.as_ref()).expect("another server has one address at least");
         let small = length_of(&format!("{base}/small"), other)?;
         let Other { plain, tls, ca } = other.clone();
         Ok(Self { origins: Origins { plain, tls, ca, small }, own: None })

@@ -16,6 +16,7 @@ use http::{HeaderMap, Response};
 
 use super::wake;
 use crate::error::{Error, ErrorKind};
+use crate::ffi::memory;
 
 /// The sender pauses when this many bytes wait to be read.
 const HIGH: usize = 1 << 20;
@@ -69,7 +70,7 @@ struct State {
     spare: Vec<Vec<u8>>,
     collect: Option<Collect>,
     end: Option<Result<(), Error>>,
-    trailers: Option<HeaderMap>,
+    trailers: Option<Box<HeaderMap>>,
     /// The length that the head declared.
     length: Option<u64>,
     caller: Option<Waker>,
@@ -145,7 +146,7 @@ impl Sender {
         if state.end.is_some() {
             return;
         }
-        state.trailers = trailers;
+        state.trailers = trailers.map(Box::new);
         match result {
             Err(error) if matches!(state.head, Head::Awaited) => {
                 state.head = Head::Here(Box::new(Err(error.clone())));
@@ -370,6 +371,7 @@ impl Receiver {
             } else {
                 // Where the declared length cannot be had, let the buffer grow as data comes.
                 let _ = bytes.try_reserve_exact(declared.saturating_sub(bytes.len()).max(here));
+                memory::expect_filling(&mut bytes);
             }
             for chunk in state.chunks.drain(..) {
                 bytes.extend_from_slice(&chunk);
@@ -382,7 +384,7 @@ impl Receiver {
 
     /// The trailers, once the body was read to its end.
     pub(crate) fn trailers(&self) -> Option<HeaderMap> {
-        if self.ended { self.shared.lock().trailers.clone() } else { None }
+        if self.ended { self.shared.lock().trailers.as_deref().cloned() } else { None }
     }
 }
 

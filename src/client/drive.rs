@@ -58,7 +58,7 @@ pub(super) fn start<H: Handler>(client: &Inner, request: Request<()>, handler: H
     let mut handler = Box::new(Driven { handler: Some(handler), done: Some(done), calling: false });
 
     let (mut parts, ()) = request.into_parts();
-    let config = hop::settings(&client.config, &mut parts);
+    let hop::Merged { config, handle } = hop::settings(&client.config, &mut parts);
     hop::add_default_headers(&client.config, &mut parts.headers);
     if client.offline {
         let error = Error::new(ErrorKind::NoRecording).with_detail("transfers of handlers are not recorded");
@@ -68,7 +68,8 @@ pub(super) fn start<H: Handler>(client: &Inner, request: Request<()>, handler: H
     // A response that the handler reads raw is asked for raw.
     let config = std::sync::Arc::new(crate::config::RequestConfig { decompress: Some(false), ..(*config).clone() });
     let request = Request::from_parts(parts, ());
-    let prepare = Prepare { request, upload: Upload::AskHandler, config, time_left: None, handler, control };
+    let prepare =
+        Prepare { request, upload: Upload::AskHandler, config, settings: handle, time_left: None, handler, control };
     // What keeps it from starting is told to the handler.
     let _ = client.start(prepare);
     driving

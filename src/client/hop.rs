@@ -11,6 +11,7 @@ use super::Inner;
 use crate::body::AsyncBody;
 use crate::body::exchange::{Receiver, exchange};
 use crate::config::{ClientConfig, RequestConfig};
+use crate::easy::options::concern_handle;
 #[cfg(feature = "decompress")]
 use crate::easy::prepare::codings_to_accept;
 use crate::easy::prepare::{Prepare, Upload};
@@ -34,7 +35,7 @@ impl Hop {
     pub(super) fn start(
         client: &Inner,
         request: Request<AsyncBody>,
-        config: Arc<RequestConfig>,
+        Merged { config, handle }: Merged,
         time_left: Option<Duration>,
     ) -> Result<Self, Error> {
         #[cfg(any(feature = "gzip", feature = "zstd"))]
@@ -51,7 +52,8 @@ impl Hop {
             None => (Upload::Handler { length: body.left() }, Some(body)),
         };
         let handler = Box::new(Respond::new(sender, stream));
-        let prepare = Prepare { request, upload, config: config.clone(), time_left, handler, control };
+        let prepare =
+            Prepare { request, upload, config: config.clone(), settings: handle, time_left, handler, control };
         client.start(prepare)?;
         Ok(Self {
             receiver: Some(receiver),
@@ -127,12 +129,22 @@ fn decode(mut head: Response<()>, receiver: Receiver, config: &RequestConfig) ->
     Ok(head.map(|()| body))
 }
 
+/// The settings of a request.
+pub(super) struct Merged {
+    pub(super) config: Arc<RequestConfig>,
+    /// Those that its handle is set up with: the client's, where the request's own concern other things.
+    pub(super) handle: Arc<RequestConfig>,
+}
+
 /// Takes the request's own settings out of it and fills them up from the client's.
-pub(super) fn settings(client: &ClientConfig, parts: &mut http::request::Parts) -> Arc<RequestConfig> {
-    match parts.extensions.remove::<RequestConfig>() {
-        Some(own) => Arc::new(own.merged_over(&client.request)),
-        None => client.request.clone(),
-    }
+pub(super) fn settings(client: &ClientConfig, parts: &mut http::request::Parts) -> Merged {
+    let of_client = client.request.clone();
+    let Some(own) = parts.extensions.remove::<RequestConfig>() else {
+        return Merged { config: of_client.clone(), handle: of_client };
+    };
+    let anew = concern_handle(&own);
+    let config = Arc::new(own.merged_over(&of_client));
+    Merged { handle: if anew { config.clone() } else { of_client }, config }
 }
 
 pub(super) fn add_default_headers(client: &ClientConfig, headers: &mut HeaderMap) {

@@ -184,13 +184,15 @@ pub(super) fn run(client: Arc<Inner>, request: Request<AsyncBody>) -> Intercepto
     let settings = Settings::new(request.extensions().get(), &client.config.request);
     let limit = settings.get(|config| config.timeout).flatten();
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+    // The other steps wait for transfers only, which have the time that is left.
+    let may_wait = client.intercepted || settings.get(|config| config.retry.as_ref()).is_some_and(Option::is_some);
     let call = Call { client, deadline };
     Box::pin(async move {
         let steps = call.client.steps.clone();
         let answer = Next { steps: &steps, call: &call }.run(request);
         match call.deadline {
-            Some(deadline) => in_time(answer, deadline).await,
-            None => answer.await,
+            Some(deadline) if may_wait => in_time(answer, deadline).await,
+            _ => answer.await,
         }
     })
 }

@@ -94,13 +94,14 @@ pub use url::parse_url;
 pub use verbs::*;
 pub(crate) use version::version;
 
-/// An HTTP client: connections, defaults and an agent thread that drives its transfers.
+/// An HTTP client: connections, defaults and the agents that drive its transfers.
 ///
-/// Clones share all of it. The thread starts with the first request; when the last clone is gone it finishes the
-/// transfers whose responses are still being read, and ends. Dropping a client waits for nothing.
+/// Clones share all of it. An agent has a thread while it has work; when the last clone is gone it finishes the transfers
+/// whose responses are still being read, and ends. Dropping a client waits for nothing.
 ///
 /// The `_async` methods work under any executor and need none of its services; the blocking ones work everywhere, inside
-/// an asynchronous runtime too (where they block that runtime's thread).
+/// an asynchronous runtime too (where they block that runtime's thread). A blocking call runs the agent itself while it
+/// waits, if nobody else does.
 ///
 /// # Examples
 ///

@@ -152,7 +152,7 @@ pub trait Configurable: Sealed + Sized {
 
     /// Tells `function` how far the transfer has come: at most ten times a second, and at the end. Default: nobody.
     ///
-    /// It is called on an agent's thread and must not block. Redirects and retries begin anew.
+    /// It is called on the thread that runs the agent and must not block. Redirects and retries begin anew.
     ///
     /// (`CURLOPT_XFERINFOFUNCTION`)
     #[must_use]

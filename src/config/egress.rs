@@ -231,6 +231,10 @@ impl Egress {
         self.0.is_empty()
     }
 
+    pub(crate) fn is_unset(&self) -> bool {
+        self.is_open()
+    }
+
     /// A request's policies add to its client's, and replace none.
     pub(crate) fn merged_over(mut self, base: &Self) -> Self {
         self.0.extend_from_slice(&base.0);

@@ -87,6 +87,18 @@ macro_rules! settings {
                 $(self.$group = self.$group.merged_over(&base.$group);)*
                 self
             }
+
+            /// Whether none of them is set.
+            #[allow(dead_code, unused_doc_comments, reason = "of groups of settings only; attributes as above")]
+            pub(crate) fn is_unset(&self) -> bool {
+                $($(#[$about])* if self.$field.is_some() {
+                    return false;
+                })*
+                $(if !self.$group.is_unset() {
+                    return false;
+                })*
+                true
+            }
         }
     };
 }

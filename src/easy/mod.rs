@@ -21,7 +21,7 @@ use crate::ffi::held::Held;
 
 mod failure;
 mod head;
-mod options;
+pub(crate) mod options;
 pub(crate) mod pool;
 pub(crate) mod prepare;
 mod route;

@@ -124,6 +124,61 @@ pub(super) fn configure(easy: &mut Easy, config: &RequestConfig) -> Result<(), E
     Ok(())
 }
 
+/// Whether settings of a request's own are among those that [`configure`] applies, so that a handle which is set up for
+/// the client's must be set up anew.
+pub(crate) fn concern_handle(config: &RequestConfig) -> bool {
+    // Without `..`, as above.
+    let RequestConfig {
+        connect_timeout,
+        low_speed,
+        connection_idle_timeout,
+        connection_max_life,
+        max_download_speed,
+        max_upload_speed,
+        expect_continue,
+        progress,
+        egress,
+        version,
+        tcp_keepalive,
+        tcp_nodelay,
+        auth,
+        netrc,
+        tls,
+        proxy_tls,
+        names,
+        sockets,
+        proxy,
+        proxy_from_env,
+        #[cfg(any(feature = "gzip", feature = "zstd"))]
+            compress_request: _,
+        pipewait: _,
+        invalid: _,
+        timeout: _,
+        resolve_timeout: _,
+        response_timeout: _,
+        stall_timeout: _,
+        max_response_size: _,
+        user_agent: _,
+        decompress: _,
+        url_credentials: _,
+        redirect_policy: _,
+        auto_referer: _,
+        redirect_to_http: _,
+        secret_headers: _,
+        retry: _,
+        cookie_jar: _,
+        max_decompressed_size: _,
+        max_decompression_ratio: _,
+        metrics: _,
+    } = config;
+    let connection = connect_timeout.is_some() || connection_idle_timeout.is_some() || connection_max_life.is_some();
+    let speed = low_speed.is_some() || max_download_speed.is_some() || max_upload_speed.is_some();
+    let protocol = expect_continue.is_some() || progress.is_some() || version.is_some() || auth.is_some();
+    let socket = tcp_keepalive.is_some() || tcp_nodelay.is_some() || !sockets.is_unset() || !names.is_unset();
+    let way = netrc.is_some() || proxy.is_some() || proxy_from_env.is_some() || !egress.is_open();
+    connection || speed || protocol || socket || way || !tls.is_unset() || !proxy_tls.is_unset()
+}
+
 /// What libcurl makes credentials of by itself; a header that is known beforehand is part of the request.
 fn configure_auth(easy: &mut Easy, auth: Option<&Auth>) -> Result<(), curl::Error> {
     const DIGEST: libc::c_long = 2;

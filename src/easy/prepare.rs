@@ -54,6 +54,8 @@ pub(crate) struct Prepare {
     pub(crate) request: Request<()>,
     pub(crate) upload: Upload,
     pub(crate) config: Arc<RequestConfig>,
+    /// Settings that are the same in all that a handle is set up with. One that has them already need not be.
+    pub(crate) settings: Arc<RequestConfig>,
     /// What is left of the total time; wins over the configuration.
     pub(crate) time_left: Option<Duration>,
     pub(crate) handler: Box<dyn Handler>,
@@ -137,7 +139,7 @@ impl Prepare {
         };
 
         // The settings that a handle had before are kept when they are the very same ones.
-        let same = easy.get_ref().transfer.applied.as_ref().is_some_and(|applied| Arc::ptr_eq(applied, &self.config));
+        let same = easy.get_ref().transfer.applied.as_ref().is_some_and(|applied| Arc::ptr_eq(applied, &self.settings));
         let same_way = easy.get_ref().transfer.proxy == proxy;
         // A handle remembers the challenges that it was given, also for hosts that did not give them.
         let fresh = !same || challenges.any();
@@ -150,7 +152,7 @@ impl Prepare {
             easy.get_mut().transfer.applied = None;
             route::set(easy, &self.config, proxy.as_deref())?;
             easy.get_mut().transfer.proxy = proxy;
-            easy.get_mut().transfer.applied = Some(self.config.clone());
+            easy.get_mut().transfer.applied = Some(self.settings.clone());
         }
         self.apply(easy, &target).map_err(|error| {
             // A handle of which it is unknown what was set is configured anew the next time.
@@ -228,6 +230,7 @@ impl Prepare {
         }
         if target.auth.is_some() || self.request.headers().contains_key(AUTHORIZATION) {
             self.config = Arc::new(RequestConfig { auth: Some(None), ..(*self.config).clone() });
+            self.settings = self.config.clone();
         } else if let Auth::AwsSigV4(sign) = auth
             && matches!(self.upload, Upload::Handler { .. })
             && &*sign.service != "s3"

@@ -65,7 +65,7 @@ struct Active {
     machine: Machine,
     /// A little after libcurl's own time limit, which it does not watch while the transfer waits for a connection.
     give_up: Option<Instant>,
-    watch: Option<Watch>,
+    watch: Option<Box<Watch>>,
     head: HeadParser,
     /// Lives as long as the transfer.
     trace: Trace,
@@ -82,8 +82,8 @@ struct Active {
     seen: usize,
     /// Bytes of the request's body were handed to libcurl.
     sent: bool,
-    /// Present after a switch of protocols.
-    stream: Option<Stream>,
+    /// Present after a switch of protocols. What few transfers have is boxed: many may wait.
+    stream: Option<Box<Stream>>,
     sending_ended: bool,
     responded: bool,
     /// libcurl must be told of lanes that go on, outside its callbacks.
@@ -96,7 +96,7 @@ struct Active {
     /// That connection, before the request was sent on it.
     mark: Option<Mark>,
     /// A head that is the response's unless libcurl answers it: then another status line comes before any body.
-    held_back: Option<Response<()>>,
+    held_back: Option<Box<Response<()>>>,
     failure: Option<Error>,
 }
 
@@ -139,7 +139,7 @@ impl Transfer {
         let Start { trace, handler, control, first, uri, to_head, upgrade, config, limit, challenges, repeatable } =
             start;
         let (machine, effect) = Machine::new(first, Instant::now);
-        let watch = Watch::new(config, Instant::now());
+        let watch = Watch::new(config, Instant::now()).map(Box::new);
         if effect == Effect::Abort || machine.deadline().is_some() {
             control.look();
         }
@@ -159,7 +159,7 @@ impl Transfer {
             told: None,
             seen: 0,
             sent: false,
-            stream: upgrade.then(Stream::default),
+            stream: upgrade.then(Box::default),
             sending_ended: false,
             responded: false,
             resume: false,
@@ -216,8 +216,8 @@ impl Transfer {
     /// When [`attend`](Self::attend) is due because of time.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let active = self.active.as_ref()?;
-        let watch = active.watch.as_ref().map(Watch::next);
-        let again = active.stream.as_ref().and_then(Stream::again);
+        let watch = active.watch.as_deref().map(Watch::next);
+        let again = active.stream.as_deref().and_then(Stream::again);
         [active.machine.deadline(), active.give_up, watch, again].into_iter().flatten().min()
     }
 
@@ -367,7 +367,7 @@ impl Active {
             return false;
         }
         if let Some(response) = self.held_back.take()
-            && !self.respond(response)
+            && !self.respond(*response)
         {
             return false;
         }
@@ -416,7 +416,7 @@ impl Active {
             body_length,
         });
         if self.challenges.may_answer(response.status()) {
-            self.held_back = Some(response);
+            self.held_back = Some(Box::new(response));
             return true;
         }
         self.respond(response)
@@ -435,7 +435,7 @@ impl Active {
 
     fn receive(&mut self, data: &[u8]) -> Result<usize, WriteError> {
         if let Some(response) = self.held_back.take()
-            && !self.respond(response)
+            && !self.respond(*response)
         {
             return Ok(0);
         }

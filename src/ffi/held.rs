@@ -16,7 +16,8 @@ use super::options::Live;
 /// can reach, inside the handler that the easy handle owns: `Easy2` cleans its handle up before it drops its handler.
 pub(crate) struct Held<T> {
     pub(crate) transfer: T,
-    lists: [HeaderList; 4],
+    /// By [`ListOption`]. A list that libcurl has none of is not there.
+    lists: [Option<Box<HeaderList>>; 4],
     fields: Bytes,
     /// The easy handle that owns this.
     raw: *mut curl_sys::CURL,
@@ -116,9 +117,8 @@ impl ListOption {
 /// The lines of a list for libcurl, in one buffer that is used again by the handle's next request.
 #[derive(Default)]
 pub(crate) struct HeaderList {
+    /// Each line ends with a NUL.
     text: Vec<u8>,
-    /// Where each line starts in `text`; each ends with a NUL.
-    starts: Vec<usize>,
     nodes: Vec<curl_sys::curl_slist>,
     /// The text is overwritten before it is given up.
     secret: bool,
@@ -136,7 +136,6 @@ impl Drop for HeaderList {
 impl HeaderList {
     fn clear(&mut self) {
         self.nodes.clear();
-        self.starts.clear();
         if std::mem::take(&mut self.secret) {
             self.text.zeroize();
         }
@@ -157,7 +156,6 @@ impl HeaderList {
 
     /// Adds a line made of `parts`. The parts hold no NUL: header names and values never do.
     pub(crate) fn push(&mut self, parts: &[&[u8]]) {
-        self.starts.push(self.text.len());
         for part in parts {
             debug_assert!(!part.contains(&0));
             self.text.extend_from_slice(part);
@@ -168,11 +166,12 @@ impl HeaderList {
     /// Builds the linked list over the finished buffer.
     fn link(&mut self) -> *mut curl_sys::curl_slist {
         self.nodes.clear();
-        self.nodes.reserve(self.starts.len());
         let base = self.text.as_mut_ptr();
-        for &start in &self.starts {
+        let mut start = 0;
+        for line in self.text.split_inclusive(|byte| *byte == 0) {
             let data = base.wrapping_add(start).cast::<c_char>();
             self.nodes.push(curl_sys::curl_slist { data, next: ptr::null_mut() });
+            start += line.len();
         }
         let first = self.nodes.as_mut_ptr();
         for (index, node) in self.nodes.iter_mut().enumerate().rev().skip(1) {
@@ -188,10 +187,22 @@ pub(crate) fn set_list<T>(
     option: ListOption,
     fill: impl FnOnce(&mut HeaderList),
 ) -> Result<(), curl::Error> {
-    let list = &mut easy.get_mut().lists[option as usize];
-    list.clear();
-    fill(list);
-    let list = list.link();
+    let slot = &mut easy.get_mut().lists[option as usize];
+    match slot {
+        Some(list) => {
+            list.clear();
+            fill(list);
+        }
+        None => {
+            let mut list = HeaderList::default();
+            fill(&mut list);
+            if list.text.is_empty() {
+                return Ok(());
+            }
+            *slot = Some(Box::new(list));
+        }
+    }
+    let list = slot.as_mut().map_or(ptr::null_mut(), |list| list.link());
     // SAFETY: the list lives in `easy`, unchanged until the next call for this option, which replaces it.
     let code = unsafe { curl_sys::curl_easy_setopt(easy.raw(), option.number(), list) };
     super::options::check(code)
@@ -214,7 +225,9 @@ pub(crate) fn set_post_fields<T>(easy: &mut Easy2<Held<T>>, bytes: Bytes) -> Res
 /// Overwrites the headers of a request that is over. Only for a handle that is in no multi handle.
 pub(crate) fn wipe_headers<T>(easy: &mut Easy2<Held<T>>) {
     for option in [ListOption::Headers, ListOption::ProxyHeaders] {
-        easy.get_mut().lists[option as usize].wipe();
+        if let Some(list) = &mut easy.get_mut().lists[option as usize] {
+            list.wipe();
+        }
     }
 }
 
@@ -262,9 +275,8 @@ mod tests {
         list.clear();
         list.push(&[b"authorization: c4nary"]);
         list.mark_secret();
-        list.link();
         list.wipe();
-        assert!(list.text.iter().all(|byte| *byte == 0) && lines(&mut list) == [""], "nothing is left of it");
+        assert!(!list.text.is_empty() && list.text.iter().all(|byte| *byte == 0), "nothing is left of it");
         list.clear();
         list.push(&[b"only;"]);
         assert_eq!(lines(&mut list), ["only;"]);

@@ -4,7 +4,7 @@
 //!
 //! - [`clock`]: the CPU time of a thread.
 //! - [`held`]: options whose data libcurl reads *during* the transfer (header list, body bytes), kept alive beside it.
-//! - [`memfile`]: files in memory, for secrets that libcurl takes as files only.
+//! - [`memfile`]: files in memory, for secrets that libcurl takes as files only. [`memory`]: advice about large buffers.
 //! - [`multi`]: handles that move between threads.
 //! - [`options`]: options and infos that the curl crate does not declare.
 //! - [`poll`]: waiting for sockets. [`sockets`]: the news that libcurl opened or closed one.
@@ -17,6 +17,7 @@ pub(crate) mod fork;
 pub(crate) mod held;
 pub(crate) mod memfile;
 pub(crate) mod lock;
+pub(crate) mod memory;
 pub(crate) mod multi;
 pub(crate) mod options;
 pub(crate) mod poll;

@@ -39,9 +39,10 @@ pub use next::{Next, Ready};
 
 /// A state machine about one transfer.
 ///
-/// [`on_request`](Self::on_request) is called on the thread that starts the transfer, every other method on an agent's
-/// thread, never two at once. A method that blocks holds up every transfer of that agent: use [`Next::wait`] and a
-/// [`Control`] instead. A panic ends only this transfer.
+/// [`on_request`](Self::on_request) is called on the thread that starts the transfer, every other method on the thread that
+/// runs the client's agent: one of this crate's, or one that waits in a blocking call of the same client. Never two at
+/// once. A method that blocks holds up every transfer of that agent: use [`Next::wait`] and a [`Control`] instead. A panic
+/// ends only this transfer.
 ///
 /// The transfer ends when the response was read to its end, when a method answers [`Next::end`] or [`Next::remove`], or
 /// with an error.

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind};
 pub(crate) struct Respond {
     sender: Sender,
     /// The rest of a streaming request body. Bodies in memory go to libcurl directly.
-    body: Option<AsyncBody>,
+    body: Option<Box<AsyncBody>>,
     waker: Waker,
     /// The exchange is full.
     full: bool,
@@ -23,7 +23,7 @@ pub(crate) struct Respond {
 
 impl Respond {
     pub(crate) fn new(sender: Sender, body: Option<AsyncBody>) -> Self {
-        Self { sender, body, waker: Waker::noop().clone(), full: false, blocked: false }
+        Self { sender, body: body.map(Box::new), waker: Waker::noop().clone(), full: false, blocked: false }
     }
 
     fn next(&self) -> Next {

@@ -61,40 +61,46 @@ impl Client {
     }
 
     fn call(&self, at: Position, spec: Spec) -> Result<Reply, Thrown> {
-        let method = spec.method.to_string();
         let max_size = spec.max_size;
         let request = spec.into_request().map_err(|message| failure::invalid(&message, at))?;
-        let url = crate::secret::without_credentials(request.uri());
+        let told = self.trace.as_ref().map(|listener| (listener, trace_of(&request)));
         let result = run::wait(&self.client, async {
             let mut response = self.client.send_async(request).await?;
             let body = response.body_mut().collect(max_size).await.map_err(|error| match response.effective_uri() {
                 Some(uri) => error.with_url(uri),
                 None => error,
             })?;
-            Ok(Reply::new(response.map(|_| ()), body))
+            Ok::<_, Error>(Reply::new(response.map(|_| ()), body))
         });
-        let mut trace =
-            RequestTrace { method, url, redirected_to: None, result: Err("ended".into()), metrics: None, bytes: 0 };
-        let outcome = match result {
-            Ok(Ok(reply)) => {
-                trace.redirected_to = Some(reply.0.url.clone()).filter(|url| *url != trace.url);
-                trace.result = Ok(reply.0.status.as_u16());
-                trace.metrics = reply.0.metrics;
-                trace.bytes = reply.0.body.len() as u64;
-                Ok(reply)
+        if let Some((listener, mut trace)) = told {
+            match &result {
+                Ok(Ok(reply)) => {
+                    trace.redirected_to = Some(reply.0.url.clone()).filter(|url| *url != trace.url);
+                    trace.result = Ok(reply.0.status.as_u16());
+                    trace.metrics = reply.0.metrics;
+                    trace.bytes = reply.0.body.len() as u64;
+                }
+                Ok(Err(error)) => {
+                    trace.redirected_to = error.url().map(str::to_owned).filter(|url| *url != trace.url);
+                    trace.result = Err(error.chain());
+                }
+                Err(_) => {}
             }
-            Ok(Err(error)) => {
-                let error: Error = error;
-                trace.redirected_to = error.url().map(str::to_owned).filter(|url| *url != trace.url);
-                trace.result = Err(error.chain());
-                Err(failure::thrown(&error, at))
-            }
-            Err(ended) => Err(ended),
-        };
-        if let Some(listener) = &self.trace {
             listener(&trace);
         }
-        outcome
+        result?.map_err(|error| failure::thrown(&error, at))
+    }
+}
+
+/// What is told of a request of which nothing came.
+fn trace_of(request: &Request<AsyncBody>) -> RequestTrace {
+    RequestTrace {
+        method: request.method().to_string(),
+        url: crate::secret::without_credentials(request.uri()),
+        redirected_to: None,
+        result: Err("ended".into()),
+        metrics: None,
+        bytes: 0,
     }
 }
 

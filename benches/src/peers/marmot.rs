@@ -15,7 +15,7 @@ use crate::drive::{AsyncClient, BlockingClient, Outcome};
 pub struct Marmot(HttpClient);
 
 fn client(load: &Load) -> Outcome<HttpClient> {
-    let mut builder = HttpClient::builder();
+    let mut builder = HttpClient::builder().agents(load.threads);
     if let Some(file) = &load.ca {
         builder = builder.ca_certificates(CaCertificates::file(file));
     }

@@ -94,7 +94,7 @@ pub fn configure(easy: &mut Easy2<Transfer>, load: &Load, buffer: Option<usize>)
     // Streams of one connection rather than many connections: where TLS negotiates HTTP/2.
     easy.pipewait(load.url.starts_with("https:"))?;
     // When thousands come at once none is idle: looking for one each time would be quadratic.
-    easy.fresh_connect(load.hold > 1)?;
+    easy.fresh_connect(load.hold > 0)?;
     if load.verb == Verb::Upload {
         easy.post(true)?;
         easy.post_field_size(load.length)?;

@@ -263,7 +263,7 @@ impl HttpClient {
 
 fn start(client: &Arc<Inner>, request: Request<()>, options: Options) -> Result<State, Error> {
     let (mut parts, ()) = request.into_parts();
-    let config = hop::settings(&client.config, &mut parts);
+    let hop::Merged { config, .. } = hop::settings(&client.config, &mut parts);
     hop::add_default_headers(&client.config, &mut parts.headers);
     let mut request = Request::from_parts(parts, ());
     let expected = handshake::prepare(&mut request, &options.protocols)?;
@@ -292,7 +292,8 @@ fn start(client: &Arc<Inner>, request: Request<()>, options: Options) -> Result<
     let close_timeout = options.close_timeout;
     let handler = Box::new(handler::Talk::new(port, request.uri().clone(), expected, options, limit));
     let url = request.uri().clone();
-    let prepare = Prepare { request, upload: Upload::WebSocket, config, time_left: None, handler, control };
+    let settings = config.clone();
+    let prepare = Prepare { request, upload: Upload::WebSocket, config, settings, time_left: None, handler, control };
     client.start(prepare)?;
     Ok(State::Running { link, close_timeout, url, jar })
 }
