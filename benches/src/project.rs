@@ -28,7 +28,8 @@ pub struct Built {
 }
 
 impl Project {
-    /// `dependencies` are the lines of that section; versions are those of this workspace.
+    /// `dependencies` are the lines of that section; versions are those of this workspace. Downloads what is missing, so
+    /// that a build is not slower for it.
     pub fn new(dependencies: &str, main: &str) -> io::Result<Self> {
         let folder = TempDir::with_prefix("marmot-bench-")?;
         let write = |path: &str, text: &str| fs::write(folder.path().join(path), text);
@@ -37,13 +38,9 @@ impl Project {
         write("Cargo.toml", &format!("{package}{dependencies}\n"))?;
         write("src/main.rs", main)?;
         fs::copy(Path::new(ROOT).join("Cargo.lock"), folder.path().join("Cargo.lock"))?;
-        Ok(Self { folder })
-    }
-
-    /// Downloads what is missing, so that a build that is timed does not.
-    pub fn fetch(&self) -> io::Result<()> {
-        let status = self.cargo("fetch").stderr(Stdio::inherit()).status()?;
-        if status.success() { Ok(()) } else { Err(io::Error::other("the dependencies could not be fetched")) }
+        let project = Self { folder };
+        let fetched = project.cargo("fetch").args(["--quiet"]).status()?;
+        if fetched.success() { Ok(project) } else { Err(io::Error::other("the dependencies could not be fetched")) }
     }
 
     /// Builds it in release mode.

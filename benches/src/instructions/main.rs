@@ -15,6 +15,7 @@ mod clients;
 use std::path::Path;
 use std::process::ExitCode;
 
+use marmot_bench::page;
 use marmot_bench::project::{self, Project};
 use marmot_bench::results::{Cell, Part, Table};
 use marmot_bench::server::{self, Server};
@@ -64,12 +65,11 @@ fn measure(names: &[&str]) -> Outcome {
         callgrind::version()?
     ));
     let columns = ["client", "instructions", "of the calling thread", "of other threads"];
-    let mut clients = Table::new("Clients", &columns);
+    let mut clients = Table::new("By client", &columns);
     for client in CLIENTS.iter().filter(wanted) {
         let Count { caller, others } = count(client)?;
         clients.row([client.name.into(), cell(caller + others), cell(caller), cell(others)]);
     }
-    println!("{clients}");
     part.tables.push(clients);
 
     let settings = SETTINGS.iter().filter(wanted).map(|client| Ok((client.name, count(client)?)));
@@ -80,7 +80,13 @@ fn measure(names: &[&str]) -> Outcome {
         let counts = features.map(|(name, features)| Ok((name, with_features(features, &url)?)));
         let counts = counts.into_iter().collect::<Outcome<_>>()?;
         part.tables.push(beside_the_first("marmot by feature, in a program without any other client", counts));
+    }
+    for table in part.tables.iter().filter(|table| !table.rows.is_empty()) {
+        println!("{}\n{table}", table.title);
+    }
+    if names.is_empty() {
         part.save("instructions")?;
+        page::write()?;
     }
     Ok(())
 }
@@ -92,7 +98,6 @@ fn beside_the_first(title: &str, counts: Vec<(&str, Count)>) -> Table {
         let more = count - first;
         table.row([name.into(), cell(count.total()), cell(more.total()), cell(more.caller)]);
     }
-    println!("{title}\n{table}");
     table
 }
 

@@ -15,6 +15,7 @@ mod soak;
 use std::error::Error;
 use std::process::{Command, ExitCode, Stdio};
 
+use marmot_bench::page;
 use marmot_bench::results::{Axis, Cell, Curves, Part, Table};
 use marmot_bench::server::{self, Server};
 use serde::de::DeserializeOwned;
@@ -115,6 +116,7 @@ fn measure(minutes: u32, names: &[&str]) -> Outcome {
     }
     if names.is_empty() {
         part.save("scale")?;
+        page::write()?;
     }
     if broken.is_empty() { Ok(()) } else { Err(broken.join("\n       ").into()) }
 }
