@@ -15,6 +15,8 @@ pub struct Program {
 
 const MARMOT: &str = "{ use marmot::ReadResponseExt; marmot::get(url)?.text()? }";
 const ISAHC: &str = "{ use isahc::ReadResponseExt; isahc::get(url)?.text()? }";
+/// `text` needs a feature there.
+const ISAHC_LEAST: &str = "{ use isahc::ReadResponseExt; String::from_utf8(isahc::get(url)?.bytes()?)? }";
 const REQWEST: &str = "{
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async { reqwest::get(url).await?.text().await })?
@@ -44,14 +46,14 @@ pub const PROGRAMS: &[Program] = &[
         name: "isahc",
         what: "least for https: rustls-tls",
         dependency: "isahc = { version = '2', default-features = false, features = ['rustls-tls'] }",
-        get: ISAHC,
+        get: ISAHC_LEAST,
         scheme: "https",
     },
     Program {
         name: "isahc",
         what: "least for http: static-curl",
         dependency: "isahc = { version = '2', default-features = false, features = ['static-curl'] }",
-        get: ISAHC,
+        get: ISAHC_LEAST,
         scheme: "http",
     },
     Program {
