@@ -8,7 +8,7 @@
 //! The crew also looks after the idle connections of agents that rest ([`sweep`]).
 //!
 //! [`Agents`] makes the first agent with the first request, more of them when the [`meter`]s say that those there are keep
-//! a core busy each, and a new one should one ever end by accident.
+//! a core busy each and as long as that helps ([`growth`]), and a new one should one ever end by accident.
 
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -16,6 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 mod crew;
+mod growth;
 mod message;
 mod meter;
 mod room;
@@ -26,6 +27,7 @@ mod sweep;
 mod timer;
 mod visit;
 
+use growth::Growth;
 use message::Message;
 pub(crate) use message::{Counters, Report};
 use run::Agent;
@@ -78,10 +80,16 @@ pub(crate) struct Agents {
 enum State {
     /// No request was made yet, or the agents are gone.
     None,
-    /// The agents, one at least, and the process that they were made in.
-    Running(Vec<Handle>, u64),
+    /// The agents and the process that they were made in.
+    Running(Team, u64),
     /// No more requests. The agents end their last ones.
     ShutDown(Vec<Handle>),
+}
+
+/// The agents of a client that runs, one at least.
+struct Team {
+    handles: Vec<Handle>,
+    growth: Growth,
 }
 
 impl Agents {
@@ -100,7 +108,7 @@ impl Agents {
     /// Starts a transfer. A transfer that cannot be started is told so through its handler.
     pub(crate) fn execute(&self, mut easy: Easy) {
         for _ in 0..2 {
-            let handle = match self.with_running(|handles| self.choose(handles, &easy)) {
+            let handle = match self.with_running(|team| self.choose(team, &easy)) {
                 Ok(handle) => handle,
                 Err(error) => return self.refuse(easy, error),
             };
@@ -120,18 +128,17 @@ impl Agents {
         self.pool.give(easy);
     }
 
-    /// Calls `with` with the agents, of which there is one at least.
-    fn with_running<R>(&self, with: impl FnOnce(&mut Vec<Handle>) -> R) -> Result<R, Error> {
+    fn with_running<R>(&self, with: impl FnOnce(&mut Team) -> R) -> Result<R, Error> {
         let generation = fork::generation();
         let mut state = self.state();
         match &mut *state {
-            State::Running(handles, of) if *of == generation => return Ok(with(handles)),
+            State::Running(team, of) if *of == generation => return Ok(with(team)),
             State::ShutDown(_) => return Err(Error::new(ErrorKind::ClientShutDown)),
             _ => {}
         }
-        let mut handles = vec![self.make()?];
-        let result = with(&mut handles);
-        let before = std::mem::replace(&mut *state, State::Running(handles, generation));
+        let mut team = Team { handles: vec![self.make()?], growth: Growth::default() };
+        let result = with(&mut team);
+        let before = std::mem::replace(&mut *state, State::Running(team, generation));
         // The agents of the process that this one was forked from: even their locks may be held by threads that are not
         // here. Nothing of them is touched.
         std::mem::forget(before);
@@ -143,34 +150,33 @@ impl Agents {
     }
 
     /// The agent for a transfer: that of its origin, so that connections are found again, unless that one is saturated and
-    /// another has less to do. When all are saturated, another one joins them.
-    fn choose(&self, handles: &mut Vec<Handle>, easy: &Easy) -> Handle {
-        dismiss_spare(handles);
-        let home = if handles.len() == 1 { 0 } else { easy.get_ref().transfer.origin_hash() as usize % handles.len() };
+    /// another has less to do.
+    fn choose(&self, team: &mut Team, easy: &Easy) -> Handle {
+        let Team { handles, growth } = team;
+        if handles.len() > 1 || handles[0].is_saturated() {
+            let active = growth.active().min(handles.len());
+            growth.look(Instant::now(), handles[..active].iter().map(Handle::load), self.limits.agents());
+            if growth.active() > handles.len()
+                // Without another one the work is done as well.
+                && let Ok(new) = self.make()
+            {
+                handles.push(new);
+            }
+            dismiss_spare(handles, growth.active());
+        }
+        let active = growth.active().min(handles.len());
+        let home = if active == 1 { 0 } else { easy.get_ref().transfer.origin_hash() as usize % active };
         let home = &handles[home];
-        if !home.is_saturated() {
+        if active == 1 || !home.is_saturated() {
             return home.clone();
         }
-        let idlest = handles.iter().min_by_key(|handle| handle.load().transfers).unwrap_or(home);
-        let others = idlest.load().transfers;
-        if others > 1
-            && handles.iter().all(Handle::is_saturated)
-            && handles.len() < self.limits.agents()
-            // Without another one the work is done as well.
-            && let Ok(new) = self.make()
-        {
-            handles.push(new.clone());
-            return new;
-        }
-        if others + 1 < home.load().transfers { idlest.clone() } else { home.clone() }
+        let idlest = handles[..active].iter().min_by_key(|handle| handle.load().transfers).unwrap_or(home);
+        if idlest.load().transfers + 1 < home.load().transfers { idlest.clone() } else { home.clone() }
     }
 
     /// Takes the agent along, if there is one only and nobody runs it, for a thread that is about to wait for a response.
     pub(crate) fn visit(&self) -> Option<Visit> {
-        let visit = self.with_running(|handles| {
-            dismiss_spare(handles);
-            if let [only] = &handles[..] { only.take() } else { None }
-        });
+        let visit = self.with_running(|team| if team.growth.active() == 1 { team.handles[0].take() } else { None });
         visit.ok()?.map(Visit::new)
     }
 
@@ -181,7 +187,7 @@ impl Agents {
     /// Asks the agents what they have. A receiver fails if its agent ends meanwhile.
     pub(crate) fn report(&self) -> Vec<futures::channel::oneshot::Receiver<Report>> {
         let handles = match &*self.state() {
-            State::Running(handles, of) if *of == fork::generation() => handles.clone(),
+            State::Running(team, of) if *of == fork::generation() => team.handles.clone(),
             _ => return Vec::new(),
         };
         let ask = |handle: &Handle| {
@@ -193,9 +199,9 @@ impl Agents {
 
     fn forget(&self, dead: &Handle) {
         let mut state = self.state();
-        if let State::Running(handles, _) = &mut *state {
-            handles.retain(|handle| !handle.is_same(dead));
-            if handles.is_empty() {
+        if let State::Running(team, _) = &mut *state {
+            team.handles.retain(|handle| !handle.is_same(dead));
+            if team.handles.is_empty() {
                 *state = State::None;
             }
         }
@@ -207,7 +213,7 @@ impl Agents {
         let handles = {
             let mut state = self.state();
             let handles = match std::mem::replace(&mut *state, State::None) {
-                State::Running(handles, of) if of == fork::generation() => handles,
+                State::Running(team, of) if of == fork::generation() => team.handles,
                 forked @ State::Running(..) => {
                     std::mem::forget(forked);
                     Vec::new()
@@ -229,9 +235,9 @@ impl Agents {
     }
 }
 
-/// Ends the agents that joined the first one and are not needed any more.
-fn dismiss_spare(handles: &mut Vec<Handle>) {
-    while handles.len() > 1
+/// Ends the agents that joined those that are needed and have had nothing to do for long.
+fn dismiss_spare(handles: &mut Vec<Handle>, needed: usize) {
+    while handles.len() > needed
         && let Some(spare) = handles.pop_if(|last| last.has_rested(SPARE))
     {
         end(&spare);
@@ -250,8 +256,8 @@ fn end(handle: &Handle) {
 impl Agents {
     /// Ends the first agent by accident.
     pub(crate) fn break_agent(&self) {
-        if let State::Running(handles, _) = &*self.state() {
-            let _ = handles[0].send(Message::Panic);
+        if let State::Running(team, _) = &*self.state() {
+            let _ = team.handles[0].send(Message::Panic);
         }
     }
 }
@@ -259,7 +265,7 @@ impl Agents {
 impl Drop for Agents {
     fn drop(&mut self) {
         match std::mem::replace(&mut *self.state(), State::None) {
-            State::Running(handles, of) if of == fork::generation() => handles.iter().for_each(end),
+            State::Running(team, of) if of == fork::generation() => team.handles.iter().for_each(end),
             forked @ State::Running(..) => std::mem::forget(forked),
             _ => {}
         }

@@ -198,8 +198,8 @@ impl Agent {
                 ledger = sockets::open_ledger(std::mem::take(&mut self.ledger));
                 continue;
             }
-            let saturated = self.meter.look(Instant::now(), thread_time);
-            self.handle.tell(Load { transfers: self.transfers.len(), saturated });
+            let (share, saturated) = self.meter.look(Instant::now(), thread_time);
+            self.handle.tell(Load { transfers: self.transfers.len(), share, saturated });
             self.wait(None, || true);
         }
     }

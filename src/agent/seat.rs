@@ -31,6 +31,7 @@ struct Seat<A> {
     looked_after: AtomicBool,
     /// See [`Load`].
     transfers: AtomicUsize,
+    share: AtomicU8,
     saturated: AtomicBool,
 }
 
@@ -39,6 +40,8 @@ struct Seat<A> {
 pub(super) struct Load {
     /// Transfers in flight, and messages on their way.
     pub(super) transfers: usize,
+    /// Of a core, in percent, lately.
+    pub(super) share: u8,
     /// It keeps a core busy.
     pub(super) saturated: bool,
 }
@@ -86,6 +89,7 @@ impl<A: Run + 'static> Handle<A> {
             resting: Mutex::new(None),
             looked_after: AtomicBool::new(false),
             transfers: AtomicUsize::new(0),
+            share: AtomicU8::new(0),
             saturated: AtomicBool::new(false),
         };
         Ok((Self(Arc::new(seat)), receiver))
@@ -113,12 +117,13 @@ impl<A: Run + 'static> Handle<A> {
     /// The agent tells its load.
     pub(super) fn tell(&self, load: Load) {
         self.0.transfers.store(load.transfers, Ordering::Relaxed);
+        self.0.share.store(load.share, Ordering::Relaxed);
         self.0.saturated.store(load.saturated, Ordering::Relaxed);
     }
 
     pub(super) fn load(&self) -> Load {
         let transfers = self.0.transfers.load(Ordering::Relaxed) + self.0.sender.len();
-        Load { transfers, saturated: self.is_saturated() }
+        Load { transfers, share: self.0.share.load(Ordering::Relaxed), saturated: self.is_saturated() }
     }
 
     pub(super) fn is_saturated(&self) -> bool {
