@@ -1,15 +1,21 @@
 //! Header lines become the head of a response, once. Keeps interim responses and trailers apart; reads no body.
 
+use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, Response, StatusCode, Version};
 
 use crate::error::{Error, ErrorKind};
+
+/// Bytes of the values that a usual head has.
+const VALUES: usize = 256;
 
 /// Fed with the lines that libcurl hands out, of every response of a transfer in turn.
 #[derive(Default)]
 pub(crate) struct HeadParser {
     status: Option<(Version, StatusCode)>,
     fields: HeaderMap,
+    /// Room for values: those of a head share one piece of memory, which is freed on another thread than this.
+    values: BytesMut,
     complete: bool,
     upgrade: bool,
 }
@@ -45,7 +51,11 @@ impl HeadParser {
         let bad = || violation(format!("a header line that is none: {}", line.escape_ascii()));
         let colon = line.iter().position(|byte| *byte == b':').ok_or_else(bad)?;
         let name = HeaderName::from_bytes(line[..colon].trim_ascii_end()).map_err(|_| bad())?;
-        let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).map_err(|_| bad())?;
+        if self.values.capacity() == 0 {
+            self.values.reserve(VALUES);
+        }
+        self.values.extend_from_slice(line[colon + 1..].trim_ascii());
+        let value = HeaderValue::from_maybe_shared(self.values.split().freeze()).map_err(|_| bad())?;
         self.fields
             .try_append(name, value)
             .map(drop)
@@ -67,6 +77,7 @@ impl HeadParser {
         *response.version_mut() = version;
         *response.status_mut() = status;
         *response.headers_mut() = std::mem::take(&mut self.fields);
+        self.values = BytesMut::new();
         Ok(Some(response))
     }
 }
