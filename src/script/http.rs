@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
 use rhai::{
     Array, Blob, Dynamic, EvalAltResult, FLOAT, FuncRegistration, INT, ImmutableString, Map, Module, NativeCallContext,
     Position, Shared, def_package,
@@ -75,7 +75,7 @@ impl Client {
         if let Some((listener, mut trace)) = told {
             match &result {
                 Ok(Ok(reply)) => {
-                    trace.redirected_to = Some(reply.0.url.clone()).filter(|url| *url != trace.url);
+                    trace.redirected_to = Some(reply.url()).filter(|url| *url != trace.url);
                     trace.result = Ok(reply.0.status.as_u16());
                     trace.metrics = reply.0.metrics;
                     trace.bytes = reply.0.body.len() as u64;
@@ -217,19 +217,16 @@ impl Spec {
     }
 
     fn into_request(self) -> Result<Request<AsyncBody>, String> {
-        let mut url = Url::parse(&self.url).map_err(|error| match error {
-            url::ParseError::RelativeUrlWithoutBase => format!("`{}` is not an absolute URL", self.url),
-            error => format!("`{}` is not a URL: {error}", self.url),
-        })?;
-        if !self.query.is_empty() {
-            url.query_pairs_mut().extend_pairs(&self.query);
-        }
-        url.set_fragment(None);
-        let mut request = Request::builder().method(self.method).uri(url.as_str());
-        request = request.timeout(self.timeout).metrics(true);
-        request = request.redirect_policy(match self.redirects {
+        let uri = uri(&self.url, &self.query)?;
+        let redirects = match self.redirects {
             0 => RedirectPolicy::None,
             most => RedirectPolicy::Limit(most),
+        };
+        let mut request = Request::builder().method(self.method).uri(uri).extension(RequestConfig {
+            timeout: Some(Some(self.timeout)),
+            metrics: Some(true),
+            redirect_policy: Some(redirects),
+            ..RequestConfig::default()
         });
         request = match self.auth {
             Some(Auth::Basic(user, password)) => request.basic_auth(user, password),
@@ -250,6 +247,28 @@ impl Spec {
         }
         Ok(request)
     }
+}
+
+/// A URL as a person writes it, with the parameters of its query that are given apart.
+fn uri(text: &str, query: &[(String, String)]) -> Result<Uri, String> {
+    // RFC 3986, appendix A, but for the fragment: such a URL needs no escapes.
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?[]@!$&()*+,;=%".contains(&byte);
+    if query.is_empty()
+        && text.bytes().all(is_plain)
+        && let Ok(uri) = Uri::try_from(text)
+        && uri.authority().is_some()
+    {
+        return Ok(uri);
+    }
+    let mut url = Url::parse(text).map_err(|error| match error {
+        url::ParseError::RelativeUrlWithoutBase => format!("`{text}` is not an absolute URL"),
+        error => format!("`{text}` is not a URL: {error}"),
+    })?;
+    if !query.is_empty() {
+        url.query_pairs_mut().extend_pairs(query);
+    }
+    url.set_fragment(None);
+    Uri::try_from(String::from(url)).map_err(|error| format!("`{text}` is not a URL: {error}"))
 }
 
 fn unknown_option(name: &str) -> String {
@@ -331,8 +350,8 @@ pub(super) struct Reply(Arc<ReplyParts>);
 
 struct ReplyParts {
     status: StatusCode,
-    url: String,
-    version: String,
+    url: Option<Uri>,
+    version: Version,
     headers: HeaderMap,
     body: Vec<u8>,
     metrics: Option<Metrics>,
@@ -342,12 +361,17 @@ impl Reply {
     fn new(response: Response<()>, body: Vec<u8>) -> Self {
         Self(Arc::new(ReplyParts {
             status: response.status(),
-            url: response.effective_uri().map(crate::secret::without_credentials).unwrap_or_default(),
-            version: format!("{:?}", response.version()),
+            url: response.effective_uri().cloned(),
+            version: response.version(),
             metrics: response.metrics(),
             headers: response.into_parts().0.headers,
             body,
         }))
+    }
+
+    /// Where the response came from, after redirects.
+    fn url(&self) -> String {
+        self.0.url.as_ref().map(crate::secret::without_credentials).unwrap_or_default()
     }
 
     fn text(&self) -> Result<String, Error> {
@@ -471,8 +495,8 @@ fn replies(module: &mut Module) {
     module.set_custom_type::<Reply>("Response");
     module.set_getter_fn("status", |reply: &mut Reply| Ok(INT::from(reply.0.status.as_u16())));
     module.set_getter_fn("ok", |reply: &mut Reply| Ok(reply.0.status.is_success()));
-    module.set_getter_fn("url", |reply: &mut Reply| Ok(reply.0.url.clone()));
-    module.set_getter_fn("version", |reply: &mut Reply| Ok(reply.0.version.clone()));
+    module.set_getter_fn("url", |reply: &mut Reply| Ok(reply.url()));
+    module.set_getter_fn("version", |reply: &mut Reply| Ok(format!("{:?}", reply.0.version)));
     module.set_getter_fn("headers", |reply: &mut Reply| Ok(Headers(reply.0.clone())));
     module.set_getter_fn("timings", |reply: &mut Reply| Ok(reply.timings()));
     function!(module, "text", |ctx: NativeCallContext, reply: &mut Reply| {
@@ -483,9 +507,9 @@ fn replies(module: &mut Module) {
         value::from_json(bytes).map_err(|message| {
             let error = Error::new(crate::error::ErrorKind::InvalidResponseBody)
                 .with_detail(format!("not JSON: {message}; it begins {:?}", beginning(&reply.0.body)));
-            let error = match reply.0.url.parse() {
-                Ok(url) => error.with_url(&url),
-                Err(_) => error,
+            let error = match &reply.0.url {
+                Some(url) => error.with_url(url),
+                None => error,
             };
             failure::thrown(&error, ctx.call_position())
         })
@@ -495,13 +519,14 @@ fn replies(module: &mut Module) {
         let status = reply.0.status;
         if status.is_client_error() || status.is_server_error() {
             let reason = status.canonical_reason().unwrap_or_default();
-            return Err(failure::status(status.as_u16(), reason, &reply.0.url, ctx.call_position()));
+            return Err(failure::status(status.as_u16(), reason, &reply.url(), ctx.call_position()));
         }
         Ok(reply.clone())
     });
     for name in ["to_string", "to_debug"] {
         function!(module, name, |reply: &mut Reply| -> Result<String, Thrown> {
-            Ok(format!("{} {} ({} bytes from {})", reply.0.version, reply.0.status, reply.0.body.len(), reply.0.url))
+            let ReplyParts { version, status, body, .. } = &*reply.0;
+            Ok(format!("{version:?} {status} ({} bytes from {})", body.len(), reply.url()))
         });
     }
 }
