@@ -112,7 +112,7 @@ impl AsyncBody {
     pub const fn empty() -> Self {
         Self {
             inner: Inner::Bytes(Bytes::new()),
-            ahead: Ahead { bytes: Vec::new(), position: 0, filled: 0 },
+            ahead: Ahead(None),
             again: None,
             #[cfg(feature = "tower")]
             frames: frames::Progress { started: false, trailers_given: false },
@@ -287,7 +287,7 @@ impl AsyncBody {
         if !self.ahead.rest().is_empty() {
             let amount = self.ahead.rest().len().min(buffer.len());
             buffer[..amount].copy_from_slice(&self.ahead.rest()[..amount]);
-            self.ahead.position += amount;
+            self.ahead.consume(amount);
             return Poll::Ready(Ok(amount));
         }
         match &mut self.inner {
@@ -328,14 +328,16 @@ impl AsyncBody {
     pub(crate) fn poll_fill_typed(&mut self, cx: &mut Context<'_>) -> Poll<Result<&[u8], Error>> {
         match &self.inner {
             Inner::Bytes(_) | Inner::Incoming(_) => {}
-            _ if self.ahead.position < self.ahead.filled => {}
+            _ if !self.ahead.rest().is_empty() => {}
             _ => {
                 // Taken whole: what is left of it here would be read first.
-                let mut bytes = std::mem::take(&mut self.ahead).bytes;
-                bytes.resize(PIECE, 0);
-                let poll = self.poll_read_typed(cx, &mut bytes);
-                self.ahead = Ahead { bytes, position: 0, filled: 0 };
-                self.ahead.filled = ready!(poll)?;
+                let mut piece = std::mem::take(&mut self.ahead).0.unwrap_or_default();
+                piece.bytes.resize(PIECE, 0);
+                let poll = self.poll_read_typed(cx, &mut piece.bytes);
+                let filled = if let Poll::Ready(Ok(filled)) = poll { filled } else { 0 };
+                (piece.position, piece.filled) = (0, filled);
+                self.ahead = Ahead(Some(piece));
+                ready!(poll)?;
             }
         }
         match &mut self.inner {
@@ -350,7 +352,7 @@ impl AsyncBody {
         match &mut self.inner {
             Inner::Bytes(bytes) => bytes.advance(amount),
             Inner::Incoming(receiver) => receiver.consume(amount),
-            _ => self.ahead.position += amount,
+            _ => self.ahead.consume(amount),
         }
     }
 }
@@ -364,9 +366,12 @@ impl Drop for Collecting<'_> {
     }
 }
 
-/// Bytes that were read for a caller who looks at them before using them up.
+/// Bytes that were read for a caller who looks at them before using them up. Most bodies never have any.
 #[derive(Default)]
-struct Ahead {
+struct Ahead(Option<Box<Piece>>);
+
+#[derive(Default)]
+struct Piece {
     bytes: Vec<u8>,
     position: usize,
     filled: usize,
@@ -374,7 +379,13 @@ struct Ahead {
 
 impl Ahead {
     fn rest(&self) -> &[u8] {
-        &self.bytes[self.position..self.filled]
+        self.0.as_ref().map_or(&[], |piece| &piece.bytes[piece.position..piece.filled])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        if let Some(piece) = &mut self.0 {
+            piece.position += amount;
+        }
     }
 }
 

@@ -77,7 +77,7 @@ impl Prepare {
             self.upload = upload_of_handler(first.writes(), &self.request);
         }
         let mut easy = pool.take();
-        let challenges = match self.set_up(&mut easy) {
+        let challenges = match self.set_up(&mut easy, pool) {
             Ok(challenges) => challenges,
             Err(error) => {
                 pool.give(easy);
@@ -111,7 +111,7 @@ impl Prepare {
     }
 
     /// Returns which challenges libcurl answers itself.
-    fn set_up(&mut self, easy: &mut Easy) -> Result<Challenges, Error> {
+    fn set_up(&mut self, easy: &mut Easy, pool: &Pool) -> Result<Challenges, Error> {
         if let Some(error) = &self.config.invalid {
             return Err(error.clone());
         }
@@ -145,7 +145,7 @@ impl Prepare {
         let fresh = !same || challenges.any();
         if fresh {
             easy.get_mut().transfer.applied = None;
-            easy.reset();
+            held::reset(easy);
             configure(easy, &self.config)?;
         }
         if fresh || !same_way {
@@ -154,7 +154,7 @@ impl Prepare {
             easy.get_mut().transfer.proxy = proxy;
             easy.get_mut().transfer.applied = Some(self.settings.clone());
         }
-        self.apply(easy, &target).map_err(|error| {
+        self.apply(easy, &target, pool).map_err(|error| {
             // A handle of which it is unknown what was set is configured anew the next time.
             easy.get_mut().transfer.applied = None;
             Error::invalid_request("libcurl does not accept it").with_source(error)
@@ -163,7 +163,7 @@ impl Prepare {
     }
 
     /// Sets everything that belongs to this one request. Nothing is left from the request before.
-    fn apply(&mut self, easy: &mut Easy, target: &Target) -> Result<(), curl::Error> {
+    fn apply(&mut self, easy: &mut Easy, target: &Target, pool: &Pool) -> Result<(), curl::Error> {
         easy.url(&target.url)?;
         easy.fresh_connect(false)?;
         // Wait for a connection that is being made, to share it, rather than open one for each request to an HTTP/2
@@ -210,7 +210,23 @@ impl Prepare {
         let proxy = easy.get_ref().transfer.proxy.clone();
         route::set_addresses(easy, &self.config.names, self.request.uri(), proxy.as_deref())?;
         held::set_list(easy, ListOption::ProxyHeaders, |list| self.write_proxy_headers(list, proxy.as_deref()))?;
+        if self.has_usual_headers(target) {
+            let agent = self.config.user_agent.as_ref();
+            let codings = codings_to_accept(&self.config, self.request.headers());
+            let lines = pool.usual_headers(agent, codings, |list| self.write_headers(list, target));
+            return held::share_list(easy, ListOption::Headers, lines);
+        }
         held::set_list(easy, ListOption::Headers, |list| self.write_headers(list, target))
+    }
+
+    /// Whether the header lines depend on nothing but the `User-Agent` and the codings to accept.
+    fn has_usual_headers(&self, target: &Target) -> bool {
+        self.request.headers().is_empty()
+            && target.auth.is_none()
+            && self.config.auth.as_ref().is_none_or(Option::is_none)
+            && matches!(self.upload, Upload::None | Upload::AskHandler)
+            // One that is a secret is overwritten after its use.
+            && !self.config.user_agent.as_ref().is_some_and(HeaderValue::is_sensitive)
     }
 
     /// What is meant for the proxy goes there, and nowhere else (RFC 9110 11.7.2).

@@ -66,7 +66,9 @@ struct Active {
     /// A little after libcurl's own time limit, which it does not watch while the transfer waits for a connection.
     give_up: Option<Instant>,
     watch: Option<Box<Watch>>,
-    head: HeadParser,
+    /// From the first line on.
+    head: Option<Box<HeadParser>>,
+    upgrade: bool,
     /// Lives as long as the transfer.
     trace: Trace,
     uri: Uri,
@@ -149,7 +151,8 @@ impl Transfer {
             machine,
             give_up: limit.and_then(|limit| Instant::now().checked_add(limit)?.checked_add(LATENESS)),
             watch,
-            head: if upgrade { HeadParser::for_upgrade() } else { HeadParser::default() },
+            head: None,
+            upgrade,
             trace,
             uri,
             to_head,
@@ -387,7 +390,7 @@ impl Active {
 
     fn call_end(&mut self) {
         self.trace.completed(self.received);
-        let ending = Ending { trailers: self.head.take_trailers() };
+        let ending = Ending { trailers: self.head.as_mut().and_then(|head| head.take_trailers()) };
         let _ = self.handler.on_response_readable(&mut Decoder::at_end(&ending));
     }
 
@@ -541,9 +544,10 @@ impl Callbacks for Transfer {
         active.unanswered = false;
         active.mark = None;
         if line.starts_with(b"HTTP/") && active.held_back.take().is_some() {
-            active.head = HeadParser::default();
+            active.head = None;
         }
-        match active.head.line(line) {
+        let parser = if active.upgrade { HeadParser::for_upgrade } else { HeadParser::default };
+        match active.head.get_or_insert_with(|| Box::new(parser())).line(line) {
             Ok(None) => true,
             Ok(Some(response)) => active.guard(|active| active.head(live, response)).unwrap_or(false),
             Err(error) => {
