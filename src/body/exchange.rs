@@ -73,6 +73,8 @@ struct State {
     trailers: Option<Box<HeaderMap>>,
     /// The length that the head declared.
     length: Option<u64>,
+    /// Something of the body has come.
+    begun: bool,
     caller: Option<Waker>,
     /// The sender was told to pause.
     paused: bool,
@@ -193,11 +195,20 @@ impl State {
         }
     }
 
-    fn new_chunk(&self, least: usize) -> Vec<u8> {
-        // A short body gets a chunk of its own size; a longer or unknown one of some size soon fills whole chunks.
-        let declared = self.length.map_or(CHUNK as u64, |length| length.min(CHUNK as u64)) as usize;
-        let small = self.length.is_none() && self.chunks.is_empty();
-        Vec::with_capacity(if small { least.max(4 << 10) } else { least.max(declared) })
+    fn new_chunk(&mut self, least: usize) -> Vec<u8> {
+        let begins = !mem::replace(&mut self.begun, true);
+        let Some(declared) = self.length else {
+            // One of some size soon fills whole chunks.
+            return Vec::with_capacity(least.max(if begins { 4 << 10 } else { CHUNK }));
+        };
+        let mut chunk = Vec::new();
+        if begins {
+            // Room for all of it: a caller who collects goes on with this very chunk. Memory is taken as it is filled, and
+            // that is no more than the high watermark before somebody collects.
+            let _ = chunk.try_reserve_exact(declared.min(RESERVE) as usize);
+        }
+        chunk.reserve_exact(least.max(declared.min(CHUNK as u64) as usize));
+        chunk
     }
 }
 
@@ -273,6 +284,9 @@ impl Receiver {
         self.read += self.chunk.len() as u64;
         let mut chunk = mem::take(&mut self.chunk);
         chunk.drain(..mem::take(&mut self.position));
+        if chunk.capacity() > HIGH {
+            chunk.shrink_to_fit();
+        }
         Poll::Ready(Ok((!chunk.is_empty()).then_some(chunk)))
     }
 
@@ -356,26 +370,25 @@ impl Receiver {
         }
     }
 
-    /// Moves what is here into one buffer: the chunk itself where it is the only one and the body is complete.
+    /// Moves what is here into one buffer: the first chunk, which has room for all of a body of known length.
     fn start_collecting(&mut self, state: &mut State) -> Vec<u8> {
         self.read += self.position as u64;
         let mut bytes = mem::take(&mut self.chunk);
         bytes.drain(..mem::take(&mut self.position));
-        if bytes.is_empty() && state.chunks.len() == 1 && state.end.is_some() {
+        if bytes.is_empty() {
             bytes = state.chunks.pop_front().unwrap_or_default();
+        }
+        let here: usize = state.chunks.iter().map(Vec::len).sum();
+        if state.end.is_some() {
+            bytes.reserve_exact(here);
         } else {
-            let here = state.buffered;
             let declared = self.length.map_or(0, |length| length.min(RESERVE)) as usize;
-            if state.end.is_some() {
-                bytes.reserve_exact(here);
-            } else {
-                // Where the declared length cannot be had, let the buffer grow as data comes.
-                let _ = bytes.try_reserve_exact(declared.saturating_sub(bytes.len()).max(here));
-                memory::expect_filling(&mut bytes);
-            }
-            for chunk in state.chunks.drain(..) {
-                bytes.extend_from_slice(&chunk);
-            }
+            // Where the declared length cannot be had, let the buffer grow as data comes.
+            let _ = bytes.try_reserve_exact(declared.saturating_sub(bytes.len()).max(here));
+            memory::expect_filling(&mut bytes);
+        }
+        for chunk in state.chunks.drain(..) {
+            bytes.extend_from_slice(&chunk);
         }
         state.buffered = 0;
         state.spare = Vec::new();

@@ -333,3 +333,28 @@ fn a_broken_request_body_is_never_a_short_upload() {
     assert_eq!(client.post(server.url("/echo"), long).unwrap().text().unwrap(), "abc");
     assert_eq!(client.get(server.url("/text")).unwrap().status(), 200, "the client is well");
 }
+
+#[test]
+fn each_request_sends_its_own_headers_whatever_the_handle_sent_before() {
+    let server = Server::faults();
+    let client = HttpClient::builder().user_agent("client/1").build().unwrap();
+    let get = || Request::get(server.url("/get"));
+    let sent = |request: http::request::Builder| {
+        client.send(request.body(()).unwrap()).unwrap().consume().unwrap();
+        let request = server.last_request();
+        let header = |name| request.header(name).map(str::to_owned);
+        (header("user-agent").unwrap(), header("x-own"), header("accept-encoding").is_some())
+    };
+    let usual = || ("client/1".to_owned(), None, cfg!(feature = "decompress"));
+    for _ in 0..2 {
+        assert_eq!(sent(get()), usual());
+        assert_eq!(sent(get().header("x-own", "1")), ("client/1".to_owned(), Some("1".to_owned()), usual().2));
+        assert_eq!(sent(get()), usual());
+        assert_eq!(sent(get().user_agent("own/2")), ("own/2".to_owned(), None, usual().2));
+        assert_eq!(sent(get().automatic_decompression(false)), ("client/1".to_owned(), None, false));
+        // The handle is set up anew for it.
+        assert_eq!(sent(get().tcp_keepalive(Duration::from_secs(9))), usual());
+        assert_eq!(sent(get()), usual());
+    }
+    assert_eq!(server.accepted(), 1);
+}
