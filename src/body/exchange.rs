@@ -68,7 +68,7 @@ struct State {
     /// Bytes in `chunks`.
     buffered: usize,
     spare: Vec<Vec<u8>>,
-    collect: Option<Collect>,
+    collect: Option<Box<Collect>>,
     end: Option<Result<(), Error>>,
     trailers: Option<Box<HeaderMap>>,
     /// The length that the head declared.
@@ -333,7 +333,7 @@ impl Receiver {
             Some(_) => false,
             None => {
                 let bytes = self.start_collecting(&mut state);
-                state.collect = Some(Collect { bytes, limit });
+                state.collect = Some(Box::new(Collect { bytes, limit }));
                 mem::take(&mut state.paused)
             }
         };
@@ -362,11 +362,11 @@ impl Receiver {
     /// when that is too much.
     pub(crate) fn stop_collecting(&mut self) {
         let mut state = self.shared.lock();
-        if let Some(Collect { bytes, .. }) = state.collect.take()
-            && !bytes.is_empty()
+        if let Some(collect) = state.collect.take()
+            && !collect.bytes.is_empty()
         {
-            state.buffered = bytes.len();
-            state.chunks.push_back(bytes);
+            state.buffered = collect.bytes.len();
+            state.chunks.push_back(collect.bytes);
         }
     }
 

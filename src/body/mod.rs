@@ -258,24 +258,27 @@ impl AsyncBody {
                 let collecting = Collecting(receiver);
                 std::future::poll_fn(|cx| collecting.0.poll_collect(cx, limit)).await
             }
-            _ => {
-                let mut all = Vec::new();
-                let mut used = 0;
-                loop {
-                    if all.len() - used < 4 << 10 {
-                        all.resize((all.len() * 2).max(16 << 10), 0);
-                    }
-                    match std::future::poll_fn(|cx| self.poll_read_typed(cx, &mut all[used..])).await? {
-                        0 => {
-                            all.truncate(used);
-                            return Ok(all);
-                        }
-                        amount => used += amount,
-                    }
-                    if used as u64 > limit {
-                        return Err(exchange::too_large(limit));
-                    }
+            // Apart, so that what waits for a usual body is small.
+            _ => Box::pin(self.read_all(limit)).await,
+        }
+    }
+
+    async fn read_all(&mut self, limit: u64) -> Result<Vec<u8>, Error> {
+        let mut all = Vec::new();
+        let mut used = 0;
+        loop {
+            if all.len() - used < 4 << 10 {
+                all.resize((all.len() * 2).max(16 << 10), 0);
+            }
+            match std::future::poll_fn(|cx| self.poll_read_typed(cx, &mut all[used..])).await? {
+                0 => {
+                    all.truncate(used);
+                    return Ok(all);
                 }
+                amount => used += amount,
+            }
+            if used as u64 > limit {
+                return Err(exchange::too_large(limit));
             }
         }
     }

@@ -76,7 +76,7 @@ struct Active {
     to_head: bool,
     measured: Option<Arc<OnceLock<Metrics>>>,
     /// The most bytes that the body may have, and how many came.
-    max_size: Option<u64>,
+    max_size: u64,
     received: u64,
     /// When progress was told last.
     told: Option<Instant>,
@@ -157,7 +157,7 @@ impl Transfer {
             uri,
             to_head,
             measured: config.metrics.unwrap_or(false).then(Arc::default),
-            max_size: config.max_response_size.flatten(),
+            max_size: config.max_response_size.flatten().unwrap_or(u64::MAX),
             received: 0,
             told: None,
             seen: 0,
@@ -404,10 +404,8 @@ impl Active {
     /// A head is complete.
     fn head(&mut self, live: Live<'_>, mut response: Response<()>) -> bool {
         let body_length = body_length(&response, self.to_head);
-        if let (Some(limit), Some(length)) = (self.max_size, body_length)
-            && length > limit
-        {
-            let detail = format!("the body of {length} bytes is larger than the limit of {limit}");
+        if let Some(length) = body_length.filter(|length| *length > self.max_size) {
+            let detail = format!("the body of {length} bytes is larger than the limit of {}", self.max_size);
             self.failure.get_or_insert(Error::new(ErrorKind::TooLarge).with_detail(detail));
             return false;
         }
@@ -445,8 +443,8 @@ impl Active {
         // After a pause libcurl hands the same bytes out again, perhaps in other pieces.
         let seen = self.seen.min(data.len());
         self.received += (data.len() - seen) as u64;
-        if let Some(limit) = self.max_size.filter(|limit| self.received > *limit) {
-            self.failure.get_or_insert_with(|| too_large(limit));
+        if self.received > self.max_size {
+            self.failure.get_or_insert_with(|| too_large(self.max_size));
             return Ok(0);
         }
         let mut rest = &data[seen..];
