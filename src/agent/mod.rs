@@ -1,8 +1,9 @@
 //! Agents own multi handles and drive their transfers. They know no request and no response.
 //!
 //! A client sends easy handles that are ready to go over a channel ([`message`], [`seat`]); the agent ([`run`]) adds them
-//! to its multi handle, waits for sockets ([`selector`]) and time ([`timer`]), and lets libcurl work. Where libcurl cannot
-//! use all descriptors, it keeps to those that it can ([`room`]). A caller is woken once a turn at most, after the turn.
+//! to its multi handle, waits for sockets ([`selector`]) and time ([`timer`]), and lets libcurl work. Connections are
+//! [`kept`] for the next requests. Where libcurl cannot use all descriptors, it keeps to those that it can ([`room`]). A
+//! caller is woken once a turn at most, after the turn.
 //!
 //! An agent has a thread only while it has something to do: one of the [`crew`], or that of a caller who waits ([`visit`]).
 //! The crew also looks after the idle connections of agents that rest ([`sweep`]).
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 mod crew;
 mod growth;
+mod kept;
 mod message;
 mod meter;
 mod room;
@@ -45,6 +47,7 @@ pub(crate) struct Limits {
     pub(crate) agents: Option<usize>,
     pub(crate) connections: Option<usize>,
     pub(crate) connections_per_host: Option<usize>,
+    /// The most connections without a request.
     pub(crate) connection_cache: Option<usize>,
     /// Requests at once on one connection.
     pub(crate) streams: Option<u32>,

@@ -12,6 +12,7 @@ use slab::Slab;
 
 use super::Limits;
 use super::crew::{self, Run};
+use super::kept::Kept;
 use super::message::{Counters, Message, Report};
 use super::meter::Meter;
 use super::room::{self, Room};
@@ -20,7 +21,6 @@ use super::selector::Selector;
 use super::sweep::{self, Sweeper, Waiting};
 use super::timer::Timers;
 use crate::body::wake;
-use crate::config::CONNECTION_CACHE;
 use crate::easy::Easy;
 use crate::easy::pool::Pool;
 use crate::easy::transfer::{self, Transfer, Verdict};
@@ -89,6 +89,7 @@ pub(super) struct Agent {
     heard: Vec<Heard>,
     /// Transfers that libcurl has ended in this turn.
     ended: Vec<(usize, Result<(), curl::Error>)>,
+    kept: Kept,
     /// Connections are limited: let libcurl look for idle ones always.
     limited: bool,
     /// The most connections at once, as the client's settings have it.
@@ -137,7 +138,8 @@ impl Agent {
         if let Some(per_host) = limits.connections_per_host {
             multi.set_max_host_connections(per_host)?;
         }
-        multi.set_max_connects(limits.connection_cache.unwrap_or(CONNECTION_CACHE))?;
+        let kept = Kept::new(limits.connection_cache);
+        multi.set_max_connects(kept.first())?;
         if let Some(streams) = limits.streams {
             options::set_max_streams(&multi, streams);
         }
@@ -169,6 +171,7 @@ impl Agent {
             meter: Meter::default(),
             heard: Vec::new(),
             ended: Vec::new(),
+            kept,
             limited: limits.connections.is_some() || limits.connections_per_host.is_some() || room.is_some(),
             most: limits.connections,
             room,
@@ -242,6 +245,7 @@ impl Agent {
         self.keep_below_the_wall();
         self.call_libcurl_for_time();
         self.end_transfers();
+        self.keep_connections(self.transfers.len());
         self.attend_timers();
         self.follow_sockets();
         self.sweep();
@@ -404,6 +408,14 @@ impl Agent {
         }
     }
 
+    fn keep_connections(&mut self, running: usize) {
+        if self.kept.is_concerned(sockets::open())
+            && let Some(kept) = self.kept.look(running, Instant::now())
+        {
+            let _ = self.multi.set_max_connects(kept);
+        }
+    }
+
     /// Limits the connections where one with a high descriptor would fail: requests wait for one instead.
     fn keep_below_the_wall(&mut self) {
         let Some(room) = &mut self.room else { return };
@@ -532,14 +544,18 @@ impl Agent {
             thread::yield_now();
             return;
         }
-        for heard in &self.heard {
+        let list = std::mem::take(&mut self.heard);
+        for heard in &list {
             if self.selector.notice(self.handle.poll(), heard).unwrap_or(true) {
                 let mut events = Events::new();
                 events.input(heard.readable);
                 events.output(heard.writable);
-                let _ = self.multi.action(heard.socket, &events);
+                if let Ok(running) = self.multi.action(heard.socket, &events) {
+                    self.keep_connections(running as usize);
+                }
             }
         }
+        self.heard = list;
     }
 
     fn time_to_wait(&self, deadline: Option<Instant>) -> Option<Duration> {

@@ -126,9 +126,10 @@ impl HttpClientBuilder {
         self
     }
 
-    /// The most connections that an agent keeps open without a request; beyond it the oldest is closed. Default: 256.
+    /// The most connections that an agent keeps open without a request, 1 at least; beyond it the oldest is closed.
+    /// Default: 256, and those that were in use at the same time in the last second or two.
     ///
-    /// (`CURLMOPT_MAXCONNECTS`)
+    /// (`CURLMOPT_MAXCONNECTS`, which counts the connections in use as well and is set accordingly)
     pub fn connection_cache_size(mut self, most: usize) -> Self {
         self.client.connection_cache_size = Some(most);
         self

@@ -22,6 +22,38 @@ fn a_hundred_requests_share_a_connection() {
 }
 
 #[test]
+fn as_many_connections_as_are_used_at_once_are_used_again() {
+    let server = Server::faults();
+    let client = HttpClient::builder().agents(1).build().unwrap();
+    for _ in 0..3 {
+        let all = (0..300).map(|_| async {
+            client.get_async(server.url("/delay/50")).await?.consume().await?;
+            Ok::<_, Error>(())
+        });
+        block_on(try_join_all(all.collect::<Vec<_>>())).unwrap();
+    }
+    assert!(server.accepted() <= 310, "{} connections for 300 requests at once", server.accepted());
+}
+
+#[test]
+fn no_more_connections_are_kept_without_a_request_than_asked_for() {
+    let server = Server::faults();
+    let client = HttpClient::builder().connection_cache_size(3).build().unwrap();
+    for _ in 0..3 {
+        // They end one by one, so that it shows whether each is kept.
+        let all = (0..10).map(|n| client.get_async(server.url(&format!("/delay/{}", 50 + 20 * n))));
+        let heads = block_on(try_join_all(all.collect::<Vec<_>>())).unwrap();
+        for mut head in heads {
+            block_on(head.consume()).unwrap();
+        }
+        assert!(server.wait_open(3, Duration::from_secs(5)), "{:?}", client.stats());
+    }
+    let stats = client.stats();
+    assert_eq!((stats.idle, stats.completed), (3, 30), "{stats:?}");
+    assert!(stats.reused >= 6, "{stats:?}");
+}
+
+#[test]
 fn a_connection_that_its_server_closed_is_no_trouble() {
     let server = Server::faults();
     let client = HttpClient::new().unwrap();

@@ -124,16 +124,17 @@ fn a_saturated_agent_is_joined_by_another_one() {
     let server = Server::faults();
     let busy = |most: usize| {
         let client = HttpClient::builder().agents(most).build().unwrap();
-        let end = Instant::now() + Duration::from_secs(20);
-        let enough = Instant::now() + Duration::from_secs(2);
-        // On a machine with more to do than cores an agent may have to ask several times for a whole core.
-        while client.stats().agents < 2 && Instant::now() < if most > 1 { end } else { enough } {
-            let work = (0..20).map(|_| probe(&client, &server.url("/no-content"), Duration::from_millis(5)).0);
-            block_on(try_join_all(work.collect::<Vec<_>>())).unwrap();
-            // More for an agent that is saturated by now.
-            let work = (0..20).map(|_| probe(&client, &server.url("/no-content"), Duration::from_millis(5)).0);
-            block_on(try_join_all(work.collect::<Vec<_>>())).unwrap();
-        }
+        let time = if most > 1 { Duration::from_secs(20) } else { Duration::from_secs(2) };
+        let end = Instant::now() + time;
+        // Each of them always has a request under way, so that the agent has no rest.
+        let lanes = (0..8).map(|_| async {
+            // On a machine with more to do than cores an agent may have to ask several times for a whole core.
+            while client.stats().agents < 2 && Instant::now() < end {
+                probe(&client, &server.url("/no-content"), Duration::from_millis(5)).0.await?;
+            }
+            Ok::<_, Error>(())
+        });
+        block_on(try_join_all(lanes.collect::<Vec<_>>())).unwrap();
         let stats = client.stats();
         assert_eq!(stats.started, stats.completed, "{stats:?}");
         stats.agents
