@@ -73,6 +73,24 @@ impl Goal {
         Some((figure, if self.metric.more_is_better() { figure >= bound } else { figure <= bound }))
     }
 
+    /// What the best hand-written libcurl loop has in the place of the figure: no design on libcurl can be expected to do
+    /// better. `None` where the bound is on one of those, or none took part.
+    fn raw(&self, record: &Record) -> Option<f64> {
+        let other = match self.bound {
+            Times(_, other) => Some(record.series(other)?),
+            TimesBest(_) => Some(record.best(self.metric)?),
+            Fixed(_) => None,
+        };
+        if other.is_some_and(|other| is_raw(&other.peer)) {
+            return None;
+        }
+        let figures = record.series.iter().filter(|series| is_raw(&series.peer)).filter_map(|series| match other {
+            Some(other) => series.ratio(self.metric, other),
+            None => series.median(self.metric),
+        });
+        figures.reduce(if self.metric.more_is_better() { f64::max } else { f64::min })
+    }
+
     fn text(&self, record: &Record) -> String {
         let direction = if self.metric.more_is_better() { "at least" } else { "at most" };
         let bound = match self.bound {
@@ -87,19 +105,24 @@ impl Goal {
     }
 }
 
+fn is_raw(peer: &str) -> bool {
+    peer.starts_with("raw-")
+}
+
 /// The last cell of a goal that is reached.
 pub const HELD: &str = "held";
 
 /// One row for each goal whose scenario was measured.
 pub fn table(records: &[Record]) -> Table {
-    let mut table = Table::new("Goals", &["scenario", "who", "goal", "measured", ""]);
+    let mut table = Table::new("Goals", &["scenario", "who", "goal", "measured", "raw curl there", ""]);
     for goal in GOALS {
         let Some(record) = records.iter().find(|record| record.scenario == goal.scenario) else { continue };
         let (measured, verdict) = match goal.judge(record) {
             Some((figure, held)) => (Cell::from(figure), if held { HELD } else { "**not held**" }),
             None => ("-".into(), "not measured"),
         };
-        table.row([goal.scenario.into(), goal.peer.into(), goal.text(record).into(), measured, verdict.into()]);
+        let raw = goal.raw(record).map_or("-".into(), Cell::from);
+        table.row([goal.scenario.into(), goal.peer.into(), goal.text(record).into(), measured, raw, verdict.into()]);
     }
     table
 }
