@@ -33,8 +33,9 @@ use crate::ffi::poll::Heard;
 use crate::ffi::sockets::{self, Ledger};
 use crate::ffi::wall;
 
-/// Messages handled before the sockets get their turn again.
-const MESSAGES_A_TURN: usize = 256;
+/// Messages handled before the sockets get their turn again. Transfers that end make room on their connections: where
+/// thousands come at once, starting all of them first would take a connection for each.
+const MESSAGES_A_TURN: usize = 64;
 /// From this many transfers on it pays to tell libcurl that no idle connection can be found: it looks for one in time
 /// that grows with the number of connections, for each request of a burst.
 const BURST: usize = 32;
