@@ -57,6 +57,10 @@ impl HttpClientBuilder {
         Self::default()
     }
 
+    pub(super) fn from_parts(client: ClientConfig, interceptors: Interceptors) -> Self {
+        Self { request: (*client.request).clone(), client, interceptors, ..Self::default() }
+    }
+
     /// A header for every request that does not set one of that name. Repeat it for several values. Default: none.
     pub fn default_header<N, V>(mut self, name: N, value: V) -> Self
     where

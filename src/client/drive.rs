@@ -60,7 +60,7 @@ pub(super) fn start<H: Handler>(client: &Inner, request: Request<()>, handler: H
     let (mut parts, ()) = request.into_parts();
     let hop::Merged { config, handle } = hop::settings(&client.config, &mut parts);
     hop::add_default_headers(&client.config, &mut parts.headers);
-    if client.offline {
+    if client.own.offline {
         let error = Error::new(ErrorKind::NoRecording).with_detail("transfers of handlers are not recorded");
         let _ = handler.on_error(error.with_url(&parts.uri));
         return driving;

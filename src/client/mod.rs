@@ -140,16 +140,14 @@ pub(crate) struct Inner {
     steps: Steps,
     /// Some of the steps have something to do for every request.
     intercepted: bool,
-    /// One of the steps; WebSockets use it without the others.
-    memory: Memory,
-    /// Nothing is sent.
-    offline: bool,
+    /// What the steps were made of. WebSockets use the memory without the others.
+    own: Interceptors,
 }
 
 impl Inner {
     /// Takes the agent along, if nobody runs it, for a thread that is about to wait for a response.
     fn visit(&self) -> Option<Visit> {
-        if self.offline { None } else { self.agents.visit() }
+        if self.own.offline { None } else { self.agents.visit() }
     }
 
     /// Starts a transfer. Its handler is told, too, of what keeps it from starting.
@@ -199,17 +197,14 @@ impl HttpClient {
         };
         let intercepted = !own.outer.is_empty() || !own.network.is_empty() || own.memory.is_needed();
         let ours: [Arc<dyn Interceptor>; 3] = [Arc::new(Retries), Arc::new(Redirects), Arc::new(own.memory.clone())];
-        let steps = own.outer.into_iter().chain(ours).chain(own.network).collect();
-        Self {
-            inner: Arc::new(Inner {
-                agents: Agents::new(limits),
-                config,
-                steps,
-                intercepted,
-                memory: own.memory,
-                offline: own.offline,
-            }),
-        }
+        let steps = own.outer.iter().cloned().chain(ours).chain(own.network.iter().cloned()).collect();
+        Self { inner: Arc::new(Inner { agents: Agents::new(limits), config, steps, intercepted, own }) }
+    }
+
+    /// A builder with the settings of this client, interceptors, cookies and recordings included. What is built has
+    /// connections of its own.
+    pub fn to_builder(&self) -> HttpClientBuilder {
+        HttpClientBuilder::from_parts(self.inner.config.clone(), self.inner.own.clone())
     }
 
     /// Sends a request and waits for the head of its response. The body streams.

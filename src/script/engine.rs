@@ -7,8 +7,9 @@ use std::time::Duration;
 use rhai::packages::{Package, StandardPackage};
 use rhai::{AST, Dynamic, Engine, Scope};
 
+use super::client::Client;
 use super::failure::ScriptError;
-use super::http::{self, Client};
+use super::http;
 use super::run::{self, Running};
 use crate::client::{CancelToken, HttpClient};
 use crate::handler::Metrics;
@@ -62,19 +63,20 @@ impl ScriptEngine {
 
     /// An engine whose scripts use this client, with its settings where a script names none.
     pub fn with_client(client: HttpClient) -> Self {
-        Self::build(Client::new(client))
+        Self::build(&Client::new(client))
     }
 
     /// As [`with_client`](Self::with_client), and calls `trace` after each request of a script.
     pub fn with_trace(client: HttpClient, trace: impl Fn(&RequestTrace) + Send + Sync + 'static) -> Self {
-        Self::build(Client::new(client).with_trace(Arc::new(trace)))
+        Self::build(&Client::with(client, Some(Arc::new(trace))))
     }
 
-    fn build(client: Client) -> Self {
+    fn build(client: &Client) -> Self {
         // Without the default module resolver, which reads files.
         let mut engine = Engine::new_raw();
         StandardPackage::new().register_into_engine(&mut engine);
         engine.register_global_module(http::module(client).into());
+        engine.register_static_module("http", http::namespace(client).into());
         engine.on_progress(run::progress);
         engine.set_max_call_levels(128);
         Self { engine }

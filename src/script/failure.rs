@@ -9,11 +9,21 @@ use crate::error::Error;
 
 /// What a script is thrown for an error of the client.
 pub(super) fn thrown(error: &Error, at: Position) -> Box<EvalAltResult> {
+    again(described(error, at), at)
+}
+
+/// The value that it catches then.
+pub(super) fn described(error: &Error, at: Position) -> Dynamic {
     let mut map = describe(error.kind().name(), &error.chain(), error.url(), at);
     if let Some(phase) = error.timeout_phase() {
         map.insert("phase".into(), phase.description().into());
     }
-    Box::new(EvalAltResult::ErrorRuntime(map.into(), at))
+    map.into()
+}
+
+/// Throws such a value.
+pub(super) fn again(value: Dynamic, at: Position) -> Box<EvalAltResult> {
+    Box::new(EvalAltResult::ErrorRuntime(value, at))
 }
 
 /// What a script is thrown for a wrong argument.
@@ -29,7 +39,7 @@ pub(super) fn status(code: u16, reason: &str, url: &str, at: Position) -> Box<Ev
     Box::new(EvalAltResult::ErrorRuntime(map.into(), at))
 }
 
-fn describe(kind: &str, message: &str, url: Option<&str>, at: Position) -> Map {
+pub(super) fn describe(kind: &str, message: &str, url: Option<&str>, at: Position) -> Map {
     let line = at.line().and_then(|line| i64::try_from(line).ok());
     Map::from_iter([
         ("kind".into(), kind.into()),

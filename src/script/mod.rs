@@ -21,10 +21,25 @@
 //! | `http_post(url, body)`, `http_put(url, body)`, `http_patch(url, body)` | a request with one |
 //! | each of them with a map as last argument | options, as for `http_request` |
 //! | `http_request(#{method, url, headers, query, body \| json \| form, timeout, auth, redirects, max_size})` | any request |
+//! | `http_get_async(url)` and a twin of each of the others | the same, started and not waited for: a promise |
+//! | `http_all(items)` | waits for all; the replies in order, or the first failure, which cancels the rest |
+//! | `http_settle(items)` | waits for all; maps `#{ok: true, value}` or `#{ok: false, error}` |
+//! | `http_race(items)` | the first reply; the others are cancelled. Failures count only if all fail |
+//! | `http_each(items, limit, \|item\| request)` | calls the function for each item, with no more than `limit` requests at once |
+//! | `http::client(#{base_url, headers, auth, timeout, retries, redirects, max_size, proxy, user_agent, cookies})` | a client |
 //!
 //! A body may be a string, a blob, or a map or array, which is sent as JSON. `timeout` is in seconds (default 30) and
 //! covers the whole request; `auth` is `#{user, password}` or `#{bearer}`; `redirects` is the number followed (default
 //! 10); `max_size` bounds the response's body in bytes (default 64 MiB).
+//!
+//! The items are promises, URLs or maps as for `http_request`; those of `http_each` may be a range. A promise has `ready`,
+//! `wait()`, which gives the reply or throws the failure, `wait(milliseconds)`, which gives `()` if there is none by then,
+//! and `cancel()`. Promises go on whenever the script waits for anything, and now and then while it computes; what is
+//! still under way when it ends is cancelled.
+//!
+//! A client has methods `get`, `post` and so on, and their twins, that take a path below its `base_url`. It keeps cookies
+//! (unless `cookies` is `false`) and connections of its own, and asks no other origin than that of its base; its headers
+//! do not follow redirects elsewhere. All functions are in the module `http` as well, as in `http::get(url)`.
 //!
 //! A response has `status`, `ok`, `url`, `version`, `headers`, `timings`, and `text()`, `json()`, `blob()`, `raise()`.
 //! Its `headers` are looked up without regard to case; `headers.get_all(name)` gives repeated ones. A status of 400 and
@@ -35,14 +50,48 @@
 //! integers, those of 64 unsigned bits beyond them become decimals, larger ones floats. `sleep(seconds)` obeys the
 //! script's time limit.
 //!
-//! - `engine`: the engine and its scripts. `run`: the limits of a running script. `http`: the package.
-//! - `value`: values to JSON and back. `failure`: errors on their way into and out of a script.
+//! - `engine`: the engine and its scripts. `run`: a running script, its limits; `tasks`: what it has under way.
+//! - `http`: the package. `client`: clients, and how a request is made. `promise`: requests that are waited for later.
+//! - `spec`: a request as a script describes it. `reply`: a response. `value`: values to JSON and back.
+//! - `failure`: errors on their way into and out of a script.
 
+mod client;
 mod engine;
 mod failure;
 mod http;
+mod promise;
+mod reply;
 mod run;
+mod spec;
+mod tasks;
 mod value;
+
+use rhai::{EvalAltResult, FnNamespace, FuncRegistration};
+
+type Thrown = Box<EvalAltResult>;
+
+/// Where a function is found.
+#[derive(Clone, Copy)]
+enum Space {
+    /// By its name: helpers, and methods of our types.
+    Plain,
+    /// By its name, with `http_` before it.
+    Global,
+    /// In the module `http`.
+    Http,
+}
+
+impl Space {
+    /// A function that may be called on constants, and whose result is never folded away.
+    fn function(self, name: &str) -> FuncRegistration {
+        let (name, namespace) = match self {
+            Self::Plain => (name.to_owned(), FnNamespace::Global),
+            Self::Global => (format!("http_{name}"), FnNamespace::Global),
+            Self::Http => (name.to_owned(), FnNamespace::Internal),
+        };
+        FuncRegistration::new(name).with_namespace(namespace).with_purity(true).with_volatility(true)
+    }
+}
 
 pub use self::engine::{RequestTrace, Script, ScriptEngine};
 pub use self::failure::{ScriptError, ScriptErrorKind};

@@ -1,10 +1,14 @@
 //! The limits of the script that runs on this thread. Every wait of a script goes through here.
 
 use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use rhai::{Dynamic, EvalAltResult, Position};
 
+use super::tasks::Tasks;
 use crate::client::blocking::{Patience, block_on_with};
 use crate::client::{CancelToken, HttpClient};
 use crate::error::{Error, ErrorKind, TimeoutPhase};
@@ -14,63 +18,99 @@ pub(super) const OUT_OF_TIME: &str = "time limit";
 /// And when it was cancelled.
 pub(super) const CANCELLED: &str = "cancelled";
 
+/// Operations of a script between two looks at its limits.
+const LOOK: u64 = 256;
+
 thread_local! {
-    /// The limits of the scripts that run on this thread, the innermost last.
-    static RUNNING: RefCell<Vec<Patience>> = const { RefCell::new(Vec::new()) };
+    /// The scripts that run on this thread, the innermost last. The first stands for what runs without any limits, in
+    /// engines of other makes.
+    static RUNNING: RefCell<Vec<Rc<Run>>> = RefCell::new(vec![Rc::new(Run::new(Patience::default()))]);
 }
 
-/// Marks a script as running on this thread until it drops.
+/// A script that runs: how long it may, and what it has under way.
+pub(super) struct Run {
+    patience: Patience,
+    pub(super) tasks: Tasks,
+    /// Like that of no other run.
+    pub(super) number: u64,
+}
+
+impl Run {
+    fn new(patience: Patience) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        Self { patience, tasks: Tasks::default(), number: NUMBER.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+/// Marks a script as running on this thread until it drops. What it has under way then ends.
 pub(super) struct Running(());
 
 impl Running {
     pub(super) fn enter(time_limit: Option<Duration>, cancel: Option<CancelToken>) -> Self {
         // A limit beyond what the clock can hold is as good as none.
         let deadline = time_limit.and_then(|limit| Instant::now().checked_add(limit));
-        RUNNING.with_borrow_mut(|stack| stack.push(Patience { deadline, cancel }));
+        RUNNING.with_borrow_mut(|stack| stack.push(Rc::new(Run::new(Patience { deadline, cancel }))));
         Self(())
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        RUNNING.with_borrow_mut(|stack| drop(stack.pop()));
+        // Its tasks are dropped when nothing is borrowed any more.
+        let run = RUNNING.with_borrow_mut(Vec::pop);
+        drop(run);
     }
 }
 
-fn patience() -> Patience {
-    RUNNING.with_borrow(|stack| stack.last().cloned()).unwrap_or_default()
+/// The script that runs on this thread.
+pub(super) fn current() -> Rc<Run> {
+    RUNNING.with_borrow(|stack| stack.last().cloned()).unwrap_or_else(|| Rc::new(Run::new(Patience::default())))
 }
 
-/// Waits for what a client does, as long as the script may. The future is dropped when its time is up.
+/// Waits for what `start` starts on a client, as long as the script may. The future is dropped when its time is up.
 ///
 /// # Errors
 ///
 /// A termination that no script can catch.
-pub(super) fn wait<F: Future>(client: &HttpClient, future: F) -> Result<F::Output, Box<EvalAltResult>> {
-    client.wait_for(&patience(), || future).map_err(|error| terminated(&error))
+pub(super) fn wait<F: Future>(client: &HttpClient, start: impl FnOnce() -> F) -> Result<F::Output, Box<EvalAltResult>> {
+    let run = current();
+    client.wait_for(&run.patience, || run.tasks.beside(start())).map_err(|error| terminated(&error))
+}
+
+/// Waits for something that is under way, as long as the script may and no longer than to the deadline: `None` then.
+///
+/// # Errors
+///
+/// A termination that no script can catch.
+pub(super) fn wait_until<F: Future>(
+    future: F,
+    deadline: Option<Instant>,
+) -> Result<Option<F::Output>, Box<EvalAltResult>> {
+    let run = current();
+    let own = deadline.filter(|own| run.patience.deadline.is_none_or(|end| *own < end));
+    let patience = Patience { deadline: own.or(run.patience.deadline), cancel: run.patience.cancel.clone() };
+    match block_on_with(run.tasks.beside(future), &patience) {
+        Ok(output) => Ok(Some(output)),
+        Err(error) if own.is_some() && error.is_timeout() => Ok(None),
+        Err(error) => Err(terminated(&error)),
+    }
 }
 
 /// Sleeps as long as the script may.
 pub(super) fn sleep(time: Duration) -> Result<(), Box<EvalAltResult>> {
-    let limits = patience();
-    let wake = Instant::now().checked_add(time);
-    let own_end = limits.deadline.is_none_or(|deadline| wake.is_some_and(|wake| wake < deadline));
-    let deadline = if own_end { wake } else { limits.deadline };
-    let end = Patience { deadline, cancel: limits.cancel };
-    match block_on_with(std::future::pending::<()>(), &end) {
-        Err(error) if own_end && error.is_timeout() => Ok(()),
-        Err(error) => Err(terminated(&error)),
-        Ok(()) => Ok(()),
-    }
+    // A time beyond what the clock can hold ends with the script.
+    wait_until(std::future::pending::<()>(), Instant::now().checked_add(time)).map(drop)
 }
 
 /// Looked at between the operations of a script: the reason to end it, if there is one.
 pub(super) fn progress(operations: u64) -> Option<Dynamic> {
     // The clock is not read for each operation.
-    if !operations.is_multiple_of(256) {
+    if !operations.is_multiple_of(LOOK) {
         return None;
     }
-    patience().check().err().map(|error| reason(&error).into())
+    let run = current();
+    run.tasks.poll(&mut Context::from_waker(Waker::noop()));
+    run.patience.check().err().map(|error| reason(&error).into())
 }
 
 fn terminated(error: &Error) -> Box<EvalAltResult> {

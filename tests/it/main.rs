@@ -35,6 +35,8 @@ mod interceptors;
 mod isahc;
 mod limits;
 mod names;
+#[cfg(feature = "script")]
+mod promises;
 mod proxies;
 mod redirects;
 mod retries;

@@ -267,12 +267,12 @@ fn start(client: &Arc<Inner>, request: Request<()>, options: Options) -> Result<
     hop::add_default_headers(&client.config, &mut parts.headers);
     let mut request = Request::from_parts(parts, ());
     let expected = handshake::prepare(&mut request, &options.protocols)?;
-    if client.offline {
+    if client.own.offline {
         return Err(Error::new(ErrorKind::NoRecording).with_detail("WebSockets are not recorded"));
     }
 
     let jar = config.cookie_jar.clone().flatten();
-    client.memory.apply(&mut request, jar.as_ref());
+    client.own.memory.apply(&mut request, jar.as_ref());
 
     let limit = config.timeout.flatten();
     // Settings of its own, so that the handle is set up anew for the request after it. Limits on a response's time and

@@ -1,0 +1,203 @@
+//! A response in a script: whole, in memory. Sends nothing.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{HeaderMap, HeaderValue};
+use http::{Response, StatusCode, Uri, Version};
+use rhai::{Array, Blob, Dynamic, INT, Map, Module, NativeCallContext};
+
+use super::{Space, Thrown, failure, value};
+use crate::client::ResponseExt;
+use crate::error::Error;
+use crate::handler::Metrics;
+
+/// A response, whole.
+#[derive(Clone)]
+pub(super) struct Reply(Arc<ReplyParts>);
+
+struct ReplyParts {
+    status: StatusCode,
+    url: Option<Uri>,
+    version: Version,
+    headers: HeaderMap,
+    body: Vec<u8>,
+    metrics: Option<Metrics>,
+}
+
+impl Reply {
+    pub(super) fn new(response: Response<()>, body: Vec<u8>) -> Self {
+        Self(Arc::new(ReplyParts {
+            status: response.status(),
+            url: response.effective_uri().cloned(),
+            version: response.version(),
+            metrics: response.metrics(),
+            headers: response.into_parts().0.headers,
+            body,
+        }))
+    }
+
+    /// Where the response came from, after redirects.
+    pub(super) fn url(&self) -> String {
+        self.0.url.as_ref().map(crate::secret::without_credentials).unwrap_or_default()
+    }
+
+    fn text(&self) -> Result<String, Error> {
+        crate::client::decode_text(self.0.body.clone(), &self.0.headers)
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    pub(super) fn metrics(&self) -> Option<Metrics> {
+        self.0.metrics
+    }
+
+    /// Bytes of the body.
+    pub(super) fn length(&self) -> u64 {
+        self.0.body.len() as u64
+    }
+
+    fn timings(&self) -> Map {
+        let Metrics {
+            name_lookup,
+            connect,
+            secure_connect,
+            transfer_start,
+            time_to_first_byte,
+            total,
+            uploaded,
+            downloaded,
+        } = self.0.metrics.unwrap_or_default();
+        let micros = |time: Duration| Dynamic::from(INT::try_from(time.as_micros()).unwrap_or(INT::MAX));
+        let bytes = |count: u64| Dynamic::from(INT::try_from(count).unwrap_or(INT::MAX));
+        Map::from_iter([
+            ("name_lookup".into(), micros(name_lookup)),
+            ("connect".into(), micros(connect)),
+            ("secure_connect".into(), micros(secure_connect)),
+            ("transfer_start".into(), micros(transfer_start)),
+            ("first_byte".into(), micros(time_to_first_byte)),
+            ("total".into(), micros(total)),
+            ("uploaded".into(), bytes(uploaded)),
+            ("downloaded".into(), bytes(downloaded)),
+        ])
+    }
+}
+
+/// The headers of a response.
+#[derive(Clone)]
+struct Headers(Arc<ReplyParts>);
+
+impl Headers {
+    fn get(&self, name: &str) -> Dynamic {
+        self.0.headers.get(name).map_or(Dynamic::UNIT, header_text)
+    }
+
+    fn get_all(&self, name: &str) -> Array {
+        self.0.headers.get_all(name).iter().map(header_text).collect()
+    }
+
+    fn keys(&self) -> Array {
+        self.0.headers.keys().map(|name| name.as_str().into()).collect()
+    }
+}
+
+/// Headers are Latin-1 by heritage (RFC 9110 5.5); most that go beyond ASCII are UTF-8 today.
+fn header_text(value: &HeaderValue) -> Dynamic {
+    match std::str::from_utf8(value.as_bytes()) {
+        Ok(text) => text.into(),
+        Err(_) => value.as_bytes().iter().map(|byte| char::from(*byte)).collect::<String>().into(),
+    }
+}
+
+pub(super) fn register(module: &mut Module) {
+    replies(module);
+    headers(module);
+}
+
+fn replies(module: &mut Module) {
+    module.set_custom_type::<Reply>("Response");
+    module.set_getter_fn("status", |reply: &mut Reply| Ok(INT::from(reply.0.status.as_u16())));
+    module.set_getter_fn("ok", |reply: &mut Reply| Ok(reply.0.status.is_success()));
+    module.set_getter_fn("url", |reply: &mut Reply| Ok(reply.url()));
+    module.set_getter_fn("version", |reply: &mut Reply| Ok(format!("{:?}", reply.0.version)));
+    module.set_getter_fn("headers", |reply: &mut Reply| Ok(Headers(reply.0.clone())));
+    module.set_getter_fn("timings", |reply: &mut Reply| Ok(reply.timings()));
+    Space::Plain.function("text").set_into_module(module, |ctx: NativeCallContext, reply: &mut Reply| {
+        reply.text().map_err(|error| failure::thrown(&error, ctx.call_position()))
+    });
+    Space::Plain.function("json").set_into_module(module, |ctx: NativeCallContext, reply: &mut Reply| {
+        let bytes = reply.0.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&reply.0.body);
+        value::from_json(bytes).map_err(|message| {
+            let error = Error::new(crate::error::ErrorKind::InvalidResponseBody)
+                .with_detail(format!("not JSON: {message}; it begins {:?}", beginning(&reply.0.body)));
+            let error = match &reply.0.url {
+                Some(url) => error.with_url(url),
+                None => error,
+            };
+            failure::thrown(&error, ctx.call_position())
+        })
+    });
+    Space::Plain
+        .function("blob")
+        .set_into_module(module, |reply: &mut Reply| -> Result<Blob, Thrown> { Ok(reply.0.body.clone()) });
+    Space::Plain.function("raise").set_into_module(
+        module,
+        |ctx: NativeCallContext, reply: &mut Reply| -> Result<Reply, Thrown> {
+            let status = reply.0.status;
+            if status.is_client_error() || status.is_server_error() {
+                let reason = status.canonical_reason().unwrap_or_default();
+                return Err(failure::status(status.as_u16(), reason, &reply.url(), ctx.call_position()));
+            }
+            Ok(reply.clone())
+        },
+    );
+    for name in ["to_string", "to_debug"] {
+        Space::Plain.function(name).set_into_module(module, |reply: &mut Reply| -> Result<String, Thrown> {
+            let ReplyParts { version, status, body, .. } = &*reply.0;
+            Ok(format!("{version:?} {status} ({} bytes from {})", body.len(), reply.url()))
+        });
+    }
+}
+
+fn beginning(body: &[u8]) -> String {
+    let text: String = String::from_utf8_lossy(&body[..body.len().min(160)]).chars().take(40).collect();
+    if text.len() < body.len() { format!("{text}…") } else { text }
+}
+
+fn headers(module: &mut Module) {
+    module.set_custom_type::<Headers>("Headers");
+    module.set_indexer_get_fn(|headers: &mut Headers, name: &str| Ok(headers.get(name)));
+    Space::Plain
+        .function("get")
+        .set_into_module(module, |headers: &mut Headers, name: &str| -> Result<Dynamic, Thrown> {
+            Ok(headers.get(name))
+        });
+    Space::Plain
+        .function("get_all")
+        .set_into_module(module, |headers: &mut Headers, name: &str| -> Result<Array, Thrown> {
+            Ok(headers.get_all(name))
+        });
+    Space::Plain
+        .function("contains")
+        .set_into_module(module, |headers: &mut Headers, name: &str| -> Result<bool, Thrown> {
+            Ok(headers.0.headers.contains_key(name))
+        });
+    Space::Plain
+        .function("keys")
+        .set_into_module(module, |headers: &mut Headers| -> Result<Array, Thrown> { Ok(headers.keys()) });
+    Space::Plain.function("len").set_into_module(module, |headers: &mut Headers| -> Result<INT, Thrown> {
+        Ok(INT::try_from(headers.0.headers.len()).unwrap_or(INT::MAX))
+    });
+    for name in ["to_string", "to_debug"] {
+        Space::Plain.function(name).set_into_module(module, |headers: &mut Headers| -> Result<String, Thrown> {
+            let mut text = String::new();
+            for (name, value) in &headers.0.headers {
+                let _ = writeln!(text, "{name}: {}", header_text(value));
+            }
+            Ok(text.trim_end().to_owned())
+        });
+    }
+}
