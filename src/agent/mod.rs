@@ -156,7 +156,7 @@ impl Agents {
     /// another has less to do.
     fn choose(&self, team: &mut Team, easy: &Easy) -> Handle {
         let Team { handles, growth } = team;
-        if handles.len() > 1 || handles[0].is_saturated() {
+        if handles.len() > 1 || growth.active() > 1 || handles[0].is_saturated() {
             let active = growth.active().min(handles.len());
             growth.look(Instant::now(), handles[..active].iter().map(Handle::load), self.limits.agents());
             if growth.active() > handles.len()
