@@ -26,6 +26,7 @@
 //! | `http_settle(items)` | waits for all; maps `#{ok: true, value}` or `#{ok: false, error}` |
 //! | `http_race(items)` | the first reply; the others are cancelled. Failures count only if all fail |
 //! | `http_each(items, limit, \|item\| request)` | calls the function for each item, with no more than `limit` requests at once |
+//! | `http_lines(url)`, `http_chunks(url)`, `http_events(url)`, also with options | a body to loop over while it comes |
 //! | `http::client(#{base_url, headers, auth, timeout, retries, redirects, max_size, proxy, user_agent, cookies})` | a client |
 //!
 //! A body may be a string, a blob, or a map or array, which is sent as JSON. `timeout` is in seconds (default 30) and
@@ -36,6 +37,11 @@
 //! `wait()`, which gives the reply or throws the failure, `wait(milliseconds)`, which gives `()` if there is none by then,
 //! and `cancel()`. Promises go on whenever the script waits for anything, and now and then while it computes; what is
 //! still under way when it ends is cancelled.
+//!
+//! `for line in http_lines(url)` gives strings, `http_chunks` blobs, and `http_events` the maps `#{kind, data, id}` of
+//! server-sent events, for which it connects again by itself. A slow loop slows the server, leaving the loop ends the
+//! transfer, and `timeout` is the time until the response begins. A status other than of success is thrown. `next()` gives
+//! the next piece outside of a loop, or `()` at the end; `close()` ends it.
 //!
 //! A client has methods `get`, `post` and so on, and their twins, that take a path below its `base_url`. It keeps cookies
 //! (unless `cookies` is `false`) and connections of its own, and asks no other origin than that of its base; its headers
@@ -52,6 +58,7 @@
 //!
 //! - `engine`: the engine and its scripts. `run`: a running script, its limits; `tasks`: what it has under way.
 //! - `http`: the package. `client`: clients, and how a request is made. `promise`: requests that are waited for later.
+//! - `stream`: bodies that are read piece by piece.
 //! - `spec`: a request as a script describes it. `reply`: a response. `value`: values to JSON and back.
 //! - `failure`: errors on their way into and out of a script.
 
@@ -63,6 +70,7 @@ mod promise;
 mod reply;
 mod run;
 mod spec;
+mod stream;
 mod tasks;
 mod value;
 

@@ -122,17 +122,32 @@ impl Spec {
         }
     }
 
+    /// The request. Its time limit is for all of it.
     pub(super) fn into_request(self) -> Result<Request<AsyncBody>, String> {
+        let limit = Some(self.usual.timeout);
+        self.into_request_with(RequestConfig { timeout: Some(limit), ..RequestConfig::default() })
+    }
+
+    /// The request. Its response may go on for ever; the time limit is for its head.
+    pub(super) fn into_endless_request(self) -> Result<Request<AsyncBody>, String> {
+        let limit = Some(self.usual.timeout);
+        self.into_request_with(RequestConfig {
+            timeout: Some(None),
+            response_timeout: Some(limit),
+            ..RequestConfig::default()
+        })
+    }
+
+    fn into_request_with(self, limits: RequestConfig) -> Result<Request<AsyncBody>, String> {
         let uri = uri(&self.url, &self.query)?;
         let redirects = match self.usual.redirects {
             0 => RedirectPolicy::None,
             most => RedirectPolicy::Limit(most),
         };
         let mut request = Request::builder().method(self.method).uri(uri).extension(RequestConfig {
-            timeout: Some(Some(self.usual.timeout)),
             metrics: Some(true),
             redirect_policy: Some(redirects),
-            ..RequestConfig::default()
+            ..limits
         });
         request = match self.auth {
             Some(Auth::Basic(user, password)) => request.basic_auth(user, password),

@@ -17,8 +17,9 @@ fn run(server: &Server, source: &str) -> Dynamic {
     try_run(server, source).unwrap_or_else(|error| panic!("{}", error.render()))
 }
 
+#[track_caller]
 fn thrown(server: &Server, source: &str) -> Map {
-    let error = try_run(server, source).unwrap_err();
+    let error = try_run(server, source).err().unwrap_or_else(|| panic!("{source} throws nothing"));
     assert_eq!(error.kind(), ScriptErrorKind::Runtime, "{error}");
     error.value().unwrap().clone().cast::<Map>()
 }
@@ -302,4 +303,64 @@ fn the_functions_are_in_the_module_http_as_well() {
         "#,
     );
     assert_eq!(ints(statuses), [200, 200, 2]);
+}
+
+#[test]
+fn lines_chunks_and_events_come_while_they_are_sent() {
+    let server = Server::faults();
+    let seen = run(
+        &server,
+        r#"
+        let lines = 0;
+        for line in http_lines(BASE + "/slow-drip/5/20") { lines += 1; }
+        let bytes = 0;
+        for chunk in http::chunks(BASE + "/bytes/300000") { bytes += chunk.len; }
+        let kinds = [];
+        for event in http_events(BASE + "/events/3") { kinds.push(event.id); if kinds.len() == 3 { break; } }
+        let stream = http::client(#{ base_url: BASE }).lines("/text");
+        let first = stream.next();
+        stream.close();
+        [if lines > 0 { 1 } else { 0 }, bytes, kinds.len(), if first.len > 0 { 1 } else { 0 }, if stream.next() == () { 1 } else { 0 }]
+        "#,
+    );
+    assert_eq!(ints(seen), [1, 300_000, 3, 1, 1]);
+}
+
+#[test]
+fn leaving_a_loop_ends_its_transfer_and_a_slow_one_slows_the_server() {
+    let server = Server::faults();
+    let _last = run(
+        &server,
+        r#"
+        let endless = http_chunks(BASE + "/endless");
+        for chunk in endless { break; }
+        if endless.next() != () { throw "it goes on" }
+        for line in http_lines(BASE + "/endless", #{ max_size: 100_000_000 }) { break; }
+        "#,
+    );
+    assert!(server.wait_open(0, Duration::from_secs(5)), "nobody reads any more");
+}
+
+#[test]
+fn streams_throw_what_goes_wrong_and_end_with_their_script() {
+    let server = Server::faults();
+    let error = thrown(&server, r#"for line in http_lines(BASE + "/status/404") { print(line); }"#);
+    assert_eq!((error["kind"].to_string(), error["status"].as_int()), ("status".into(), Ok(404)));
+    let error = thrown(&server, r#"let n = 0; for chunk in http_chunks(BASE + "/reset/in-body") { n += 1; }"#);
+    assert!(error["url"].to_string().ends_with("/reset/in-body"), "{error:?}");
+    let error = thrown(&server, r#"for line in http_lines(BASE + "/text", #{ max_size: 3 }) { print(line); }"#);
+    assert_eq!(error["kind"].to_string(), "too_large");
+    let engine = ScriptEngine::new();
+    for source in [
+        r#"for chunk in http_chunks(BASE + "/stall/10") { print(chunk); }"#,
+        r#"for event in http_events(BASE + "/idle-events") { print(event); }"#,
+        r#"for line in http_lines(BASE + "/stall-head") { print(line); }"#,
+    ] {
+        let script = engine.compile("test", source).unwrap().constant("BASE", server.origin());
+        let start = Instant::now();
+        let error = script.time_limit(Duration::from_millis(200)).run().unwrap_err();
+        assert_eq!(error.kind(), ScriptErrorKind::TimeLimit, "{source}");
+        assert!(start.elapsed() < Duration::from_millis(300), "{source}: {:?}", start.elapsed());
+    }
+    assert!(server.wait_open(0, Duration::from_secs(5)));
 }

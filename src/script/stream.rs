@@ -1,0 +1,205 @@
+//! Bodies that a script reads piece by piece, as they come: lines, chunks, events. A slow script slows its server.
+
+use std::any::TypeId;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use futures::StreamExt as _;
+use http::{Method, Response};
+use rhai::{Blob, Dynamic, Map, Module, NativeCallContext, Position};
+
+use super::client::Client;
+use super::spec::Spec;
+use super::{Space, Thrown, failure, run};
+use crate::body::AsyncBody;
+use crate::body::exchange::too_large;
+use crate::client::{Event, EventStream, HttpClient, ResponseExt};
+use crate::error::Error;
+
+/// What a script loops over. Clones are the same stream; it ends for all of them when a loop over it does.
+#[derive(Clone)]
+pub(super) struct Stream(Arc<Mutex<Option<Source>>>);
+
+/// A stream that has not ended.
+struct Source {
+    client: HttpClient,
+    pieces: Pieces,
+    at: Position,
+}
+
+enum Pieces {
+    Lines { body: AsyncBody, line: Vec<u8>, limit: u64 },
+    Chunks(AsyncBody),
+    Events(Box<EventStream>),
+}
+
+/// How a body is taken apart.
+#[derive(Clone, Copy)]
+enum Kind {
+    Lines,
+    Chunks,
+    Events,
+}
+
+impl Stream {
+    fn take(&self) -> Option<Source> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Waits for the next piece.
+    fn next(&self) -> Result<Option<Dynamic>, Thrown> {
+        let Some(mut source) = self.take() else { return Ok(None) };
+        let client = source.client.clone();
+        match run::wait(&client, || source.pieces.next())? {
+            Ok(Some(piece)) => {
+                *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(source);
+                Ok(Some(piece))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => Err(failure::thrown(&error, source.at)),
+        }
+    }
+}
+
+/// A loop over a stream. Leaving it ends the transfer.
+struct Loop(Stream);
+
+impl Iterator for Loop {
+    type Item = Result<Dynamic, Thrown>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().transpose()
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Pieces {
+    async fn next(&mut self) -> Result<Option<Dynamic>, Error> {
+        match self {
+            Self::Lines { body, line, limit } => {
+                let some = std::future::poll_fn(|cx| poll_line(body, line, *limit, cx)).await?;
+                Ok(some.then(|| text(std::mem::take(line)).into()))
+            }
+            Self::Chunks(body) => match body.next().await.transpose()? {
+                Some(chunk) => Ok(Some(Dynamic::from_blob(Blob::from(chunk)))),
+                None => Ok(None),
+            },
+            Self::Events(events) => Ok(events.next().await.transpose()?.map(event)),
+        }
+    }
+}
+
+/// Adds to a line until it is whole. Not so at the end of the body.
+fn poll_line(body: &mut AsyncBody, line: &mut Vec<u8>, limit: u64, cx: &mut Context<'_>) -> Poll<Result<bool, Error>> {
+    loop {
+        let piece = ready!(body.poll_fill_typed(cx))?;
+        if piece.is_empty() {
+            return Poll::Ready(Ok(!line.is_empty()));
+        }
+        let end = piece.iter().position(|byte| *byte == b'\n');
+        let length = end.unwrap_or(piece.len());
+        line.extend_from_slice(&piece[..length]);
+        body.consume_typed(end.map_or(length, |end| end + 1));
+        if line.len() as u64 > limit {
+            return Poll::Ready(Err(too_large(limit)));
+        }
+        if end.is_some() {
+            // An empty line is one, too.
+            return Poll::Ready(Ok(true));
+        }
+    }
+}
+
+fn text(mut line: Vec<u8>) -> String {
+    line.pop_if(|last| *last == b'\r');
+    String::from_utf8(line).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+fn event(event: Event) -> Dynamic {
+    let Event { kind, data, id, .. } = event;
+    Dynamic::from_map(Map::from_iter([
+        ("kind".into(), kind.into()),
+        ("data".into(), data.into()),
+        ("id".into(), id.into()),
+    ]))
+}
+
+impl Client {
+    fn open(&self, at: Position, spec: Result<Spec, String>, kind: Kind) -> Result<Stream, Thrown> {
+        let invalid = |message: String| failure::invalid(&message, at);
+        let spec = spec.map_err(invalid)?;
+        let limit = spec.max_size();
+        let request = spec.into_endless_request().map_err(invalid)?;
+        let http = self.http().clone();
+        let pieces = if let Kind::Events = kind {
+            // Connects with the first event that is asked for, and again by itself.
+            Pieces::Events(Box::new(http.events_with(request)))
+        } else {
+            let response = run::wait(&http, || http.send_async(request))?;
+            let body = successful(response.map_err(|error| failure::thrown(&error, at))?, at)?;
+            match kind {
+                Kind::Lines => Pieces::Lines { body, line: Vec::new(), limit },
+                _ => Pieces::Chunks(body),
+            }
+        };
+        Ok(Stream(Arc::new(Mutex::new(Some(Source { client: http, pieces, at })))))
+    }
+}
+
+/// What comes with another status is no part of the stream.
+fn successful(response: Response<AsyncBody>, at: Position) -> Result<AsyncBody, Thrown> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response.into_body());
+    }
+    let url = response.effective_uri().map(crate::secret::without_credentials).unwrap_or_default();
+    Err(failure::status(status.as_u16(), status.canonical_reason().unwrap_or_default(), &url, at))
+}
+
+const KINDS: [(&str, Kind); 3] = [("lines", Kind::Lines), ("chunks", Kind::Chunks), ("events", Kind::Events)];
+
+/// `http_lines` and its relatives.
+pub(super) fn register(module: &mut Module, client: &Client, space: Space) {
+    for (name, kind) in KINDS {
+        let own = client.clone();
+        space.function(name).set_into_module(module, move |ctx: NativeCallContext, url: &str| {
+            own.open(ctx.call_position(), own.spec(&Method::GET, url, None, None), kind)
+        });
+        let own = client.clone();
+        space.function(name).set_into_module(module, move |ctx: NativeCallContext, url: &str, options: Map| {
+            own.open(ctx.call_position(), own.spec(&Method::GET, url, None, Some(&options)), kind)
+        });
+        let own = client.clone();
+        space.function(name).set_into_module(module, move |ctx: NativeCallContext, options: Map| {
+            own.open(ctx.call_position(), own.spec_of(&options), kind)
+        });
+    }
+}
+
+/// Streams, and the methods of clients that open them.
+pub(super) fn register_type(module: &mut Module) {
+    for (name, kind) in KINDS {
+        let open = move |ctx: NativeCallContext, own: &mut Client, path: &str| {
+            own.open(ctx.call_position(), own.spec(&Method::GET, path, None, None), kind)
+        };
+        Space::Plain.function(name).set_into_module(module, open);
+        let open = move |ctx: NativeCallContext, own: &mut Client, path: &str, options: Map| {
+            own.open(ctx.call_position(), own.spec(&Method::GET, path, None, Some(&options)), kind)
+        };
+        Space::Plain.function(name).set_into_module(module, open);
+    }
+    module.set_custom_type::<Stream>("Stream");
+    module.set_iter_result(TypeId::of::<Stream>(), |stream| Box::new(Loop(stream.cast::<Stream>())));
+    let next = |stream: &mut Stream| stream.next().map(Option::unwrap_or_default);
+    Space::Plain.function("next").set_into_module(module, next);
+    let close = |stream: &mut Stream| -> Result<(), Thrown> {
+        drop(stream.take());
+        Ok(())
+    };
+    Space::Plain.function("close").set_into_module(module, close);
+}
