@@ -1,6 +1,7 @@
 //! The engine: Rhai with the functions of this crate, and scripts that run with limits. Sends nothing itself.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -184,8 +185,9 @@ impl Script<'_> {
     pub fn run(&self) -> Result<Dynamic, ScriptError> {
         let _running = Running::enter(self.time_limit, self.cancel.clone());
         let mut scope = self.scope.clone();
-        self.engine
-            .eval_ast_with_scope(&mut scope, &self.ast)
+        // The language's own code, and functions that were registered, may panic: that ends this run and nothing else.
+        catch_unwind(AssertUnwindSafe(|| self.engine.eval_ast_with_scope(&mut scope, &self.ast)))
+            .map_err(|panic| ScriptError::panicked(&*panic))?
             .map_err(|error| ScriptError::runtime(*error, &self.name, &self.source))
     }
 }

@@ -1,5 +1,6 @@
 //! Errors on their way into a script, as maps that it can catch, and out of it, with the line that failed.
 
+use std::any::Any;
 use std::fmt;
 
 use rhai::{Dynamic, EvalAltResult, Map, ParseError, Position};
@@ -62,6 +63,8 @@ pub enum ScriptErrorKind {
     TimeLimit,
     /// It was cancelled.
     Cancelled,
+    /// A function that it has called panicked, the language's own or one that was registered.
+    Panicked,
 }
 
 /// A script ended with an error. `Display` is one line; [`render`](Self::render) shows the line of code.
@@ -116,6 +119,14 @@ impl ScriptError {
                 Self::new(ScriptErrorKind::Runtime, other.to_string(), None, at, name, source)
             }
         }
+    }
+
+    /// Something that the script has called panicked.
+    pub(super) fn panicked(panic: &(dyn Any + Send)) -> Self {
+        let said = panic.downcast_ref::<&str>().copied();
+        let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+        let message = format!("a function of the script panicked: {said}");
+        Self::new(ScriptErrorKind::Panicked, message, None, Position::NONE, "", "")
     }
 
     fn new(

@@ -7,7 +7,7 @@ use http::Method;
 use rhai::{Dynamic, FLOAT, INT, Map, Module, NativeCallContext, def_package};
 
 use super::client::{self, Client, verbs};
-use super::{Space, failure, promise, reply, run, stream, value};
+use super::{Space, failure, promise, reply, run, stream, value, websocket};
 use crate::client::HttpClient;
 
 def_package! {
@@ -30,9 +30,11 @@ pub(super) fn module(client: &Client) -> Module {
     requests(module, client, Space::Global);
     promise::register(module, client, Space::Global);
     stream::register(module, client, Space::Global);
+    websocket::register(module, client, Space::Global);
     promise::register_type(module);
     client::register_type(module);
     stream::register_type(module);
+    websocket::register_type(module);
     reply::register(module);
     helpers(module);
     built
@@ -44,6 +46,7 @@ pub(super) fn namespace(client: &Client) -> Module {
     requests(&mut built, client, Space::Http);
     promise::register(&mut built, client, Space::Http);
     stream::register(&mut built, client, Space::Http);
+    websocket::register(&mut built, client, Space::Http);
     client::register(&mut built, client);
     built
 }

@@ -27,6 +27,7 @@
 //! | `http_race(items)` | the first reply; the others are cancelled. Failures count only if all fail |
 //! | `http_each(items, limit, \|item\| request)` | calls the function for each item, with no more than `limit` requests at once |
 //! | `http_lines(url)`, `http_chunks(url)`, `http_events(url)`, also with options | a body to loop over while it comes |
+//! | `ws_connect(url)`, also with options | a WebSocket |
 //! | `http::client(#{base_url, headers, auth, timeout, retries, redirects, max_size, proxy, user_agent, cookies})` | a client |
 //!
 //! A body may be a string, a blob, or a map or array, which is sent as JSON. `timeout` is in seconds (default 30) and
@@ -43,6 +44,10 @@
 //! transfer, and `timeout` is the time until the response begins. A status other than of success is thrown. `next()` gives
 //! the next piece outside of a loop, or `()` at the end; `close()` ends it.
 //!
+//! A WebSocket has `send(message)`, where maps and arrays are sent as JSON, `recv()`, which gives a string, a blob, or `()`
+//! at the end, `recv(milliseconds)`, which gives `()` also when nothing came, `open`, `close()` and `close(code, reason)`. A
+//! loop over it gives the messages to the end.
+//!
 //! A client has methods `get`, `post` and so on, and their twins, that take a path below its `base_url`. It keeps cookies
 //! (unless `cookies` is `false`) and connections of its own, and asks no other origin than that of its base; its headers
 //! do not follow redirects elsewhere. All functions are in the module `http` as well, as in `http::get(url)`.
@@ -58,7 +63,7 @@
 //!
 //! - `engine`: the engine and its scripts. `run`: a running script, its limits; `tasks`: what it has under way.
 //! - `http`: the package. `client`: clients, and how a request is made. `promise`: requests that are waited for later.
-//! - `stream`: bodies that are read piece by piece.
+//! - `stream`: bodies that are read piece by piece. `websocket`: WebSockets.
 //! - `spec`: a request as a script describes it. `reply`: a response. `value`: values to JSON and back.
 //! - `failure`: errors on their way into and out of a script.
 
@@ -73,6 +78,7 @@ mod spec;
 mod stream;
 mod tasks;
 mod value;
+mod websocket;
 
 use rhai::{EvalAltResult, FnNamespace, FuncRegistration};
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use marmot::script::rhai::{Array, Dynamic, Map};
 use marmot::script::{CancelToken, ScriptEngine, ScriptError, ScriptErrorKind};
 
-use crate::support::Server;
+use crate::support::{RawServer, Server};
 
 /// Runs a script that sees the server as `BASE`.
 fn try_run(server: &Server, source: &str) -> Result<Dynamic, ScriptError> {
@@ -363,4 +363,53 @@ fn streams_throw_what_goes_wrong_and_end_with_their_script() {
         assert!(start.elapsed() < Duration::from_millis(300), "{source}: {:?}", start.elapsed());
     }
     assert!(server.wait_open(0, Duration::from_secs(5)));
+}
+
+#[test]
+fn websockets_send_receive_wait_and_close() {
+    let server = RawServer::start(|conn, _, _| {
+        let Ok(mut socket) = tungstenite::accept(conn) else { return };
+        while let Ok(message) = socket.read() {
+            let last = message.to_text().is_ok_and(|text| text == "bye");
+            if (message.is_text() || message.is_binary()) && socket.send(message).is_err() {
+                return;
+            }
+            if last {
+                let _ = socket.close(None);
+            }
+        }
+    });
+    let engine = ScriptEngine::new();
+    let run = |source: &str| {
+        let script = engine.compile("test", source).unwrap().constant("URL", format!("ws://{}/", server.addr()));
+        script.time_limit(Duration::from_secs(10)).run()
+    };
+    let seen = run(r#"
+        let socket = ws_connect(URL);
+        socket.send("hello");
+        let text = socket.recv();
+        socket.send(#{ a: 1 });
+        let json = parse_json(socket.recv(2000));
+        socket.send(blob(3, 7));
+        let bytes = socket.recv();
+        let nothing = socket.recv(30);
+        let was_open = socket.open;
+        for n in 0..3 { socket.send(`${n}`); }
+        socket.send("bye");
+        let rest = [];
+        for message in socket { rest.push(message); }
+        [text.len(), json.a, bytes[2], if nothing == () { 1 } else { 0 }, if was_open { 1 } else { 0 }, rest.len(),
+         if socket.open { 1 } else { 0 }]
+    "#);
+    assert_eq!(ints(seen.unwrap()), [5, 1, 7, 1, 1, 4, 0]);
+    let closed =
+        run(r#"let socket = ws_connect(URL); socket.close(1001, "enough"); socket.close(); socket.send("x");"#);
+    assert!(closed.unwrap_err().message().contains("closed"));
+    let endless = engine.compile("test", "ws_connect(URL).recv()").unwrap();
+    let start = Instant::now();
+    let script = endless.constant("URL", format!("ws://{}/", server.addr())).time_limit(Duration::from_millis(200));
+    assert_eq!(script.run().unwrap_err().kind(), ScriptErrorKind::TimeLimit);
+    assert!(start.elapsed() < Duration::from_millis(300));
+    let refused = run(r#"ws_connect("http://127.0.0.1:1/")"#).unwrap_err();
+    assert!(refused.message().contains("ws"), "{refused}");
 }

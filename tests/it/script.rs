@@ -359,3 +359,13 @@ fn a_server_that_sends_garbage_is_a_violation() {
     let map = thrown(&format!("http_get(\"{}\")", server.url("/")));
     assert_eq!(text(&map["kind"]), "protocol_violation");
 }
+
+#[test]
+fn a_function_that_panics_ends_its_script_and_nothing_else() {
+    let mut engine = ScriptEngine::new();
+    engine.engine_mut().register_fn("burst", || -> i64 { panic!("too much hay") });
+    let error = engine.run("burst()").unwrap_err();
+    assert_eq!(error.kind(), ScriptErrorKind::Panicked);
+    assert!(error.to_string().contains("too much hay"), "{error}");
+    assert_eq!(engine.run("40 + 2").unwrap().as_int(), Ok(42));
+}

@@ -1,0 +1,171 @@
+//! WebSockets of scripts: messages are sent and waited for in turns. The protocol is the client's.
+
+use std::any::TypeId;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::{SinkExt as _, StreamExt as _};
+use http::Method;
+use rhai::{Blob, Dynamic, INT, ImmutableString, Map, Module, NativeCallContext, Position};
+
+use super::client::Client;
+use super::spec::Spec;
+use super::{Space, Thrown, failure, run, value};
+use crate::client::websocket::{Message, Options, WebSocket};
+use crate::error::Error;
+
+/// An open WebSocket. Clones are the same one.
+#[derive(Clone)]
+struct Socket(Arc<Mutex<Option<WebSocket>>>);
+
+impl Socket {
+    /// Lends the socket to a future, unless it has ended. It has ended when the future says so or fails.
+    fn with<F: AsyncFnOnce(&mut WebSocket) -> Result<Reached, Error>>(
+        &self,
+        deadline: Option<Instant>,
+        at: Position,
+        work: F,
+    ) -> Result<Option<Dynamic>, Thrown> {
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(mut socket) = lock().take() else { return Ok(None) };
+        match run::wait_until(work(&mut socket), deadline)? {
+            None => {
+                *lock() = Some(socket);
+                Ok(None)
+            }
+            Some(Ok(Reached::Open(value))) => {
+                *lock() = Some(socket);
+                Ok(Some(value))
+            }
+            Some(Ok(Reached::End)) => Ok(None),
+            Some(Err(error)) => Err(failure::thrown(&error, at)),
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    fn send(&self, given: &Dynamic, at: Position) -> Result<(), Thrown> {
+        let message = message(given).map_err(|message| failure::invalid(&message, at))?;
+        let sent = self.with(None, at, async |socket| {
+            socket.send(message).await?;
+            Ok(Reached::Open(Dynamic::UNIT))
+        })?;
+        match sent {
+            Some(_) => Ok(()),
+            None => Err(failure::invalid("the WebSocket is closed", at)),
+        }
+    }
+
+    /// The next message; `None` at the end, or when the time is up.
+    fn receive(&self, deadline: Option<Instant>, at: Position) -> Result<Option<Dynamic>, Thrown> {
+        self.with(deadline, at, async |socket| {
+            loop {
+                match socket.next().await.transpose()? {
+                    Some(Message::Text(text)) => return Ok(Reached::Open(text.into())),
+                    Some(Message::Binary(bytes)) => {
+                        return Ok(Reached::Open(Dynamic::from_blob(Blob::from(&bytes[..]))));
+                    }
+                    Some(Message::Ping(_) | Message::Pong(_)) => {}
+                    Some(Message::Close(_)) | None => return Ok(Reached::End),
+                }
+            }
+        })
+    }
+
+    fn close(&self, code: u16, reason: &str, at: Position) -> Result<(), Thrown> {
+        self.with(None, at, async |socket| socket.close_with(code, reason).await.map(|_| Reached::End)).map(drop)
+    }
+}
+
+/// How far a socket came.
+enum Reached {
+    Open(Dynamic),
+    End,
+}
+
+/// The messages of a socket, one after another. Leaving the loop leaves it open.
+struct Messages(Socket);
+
+impl Iterator for Messages {
+    type Item = Result<Dynamic, Thrown>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.receive(None, Position::NONE).transpose()
+    }
+}
+
+fn message(given: &Dynamic) -> Result<Message, String> {
+    if let Some(text) = given.read_lock::<ImmutableString>() {
+        return Ok(Message::text(text.as_str()));
+    }
+    if let Some(blob) = given.read_lock::<Blob>() {
+        return Ok(Message::binary(Bytes::copy_from_slice(&blob)));
+    }
+    if given.is_map() || given.is_array() {
+        return Ok(Message::text(value::to_json(given)?));
+    }
+    Err(format!("a message is a string, a blob, a map or an array, not {}", given.type_name()))
+}
+
+impl Client {
+    fn connect(&self, at: Position, spec: Result<Spec, String>) -> Result<Socket, Thrown> {
+        let invalid = |message: String| failure::invalid(&message, at);
+        let spec = spec.map_err(invalid)?;
+        let limit = usize::try_from(spec.max_size()).unwrap_or(usize::MAX);
+        let request = spec.into_endless_request().map_err(invalid)?;
+        if !request.body().is_empty() {
+            return Err(invalid("the request of a WebSocket has no body".into()));
+        }
+        let request = request.map(|_| Options::new().max_message_size(limit));
+        let socket = run::wait(self.http(), || self.http().websocket_with(request))?;
+        let socket = socket.map_err(|error| failure::thrown(&error, at))?;
+        Ok(Socket(Arc::new(Mutex::new(Some(socket)))))
+    }
+}
+
+/// `ws_connect`, and `http::websocket`.
+pub(super) fn register(module: &mut Module, client: &Client, space: Space) {
+    let (space, name) = match space {
+        Space::Http => (space, "websocket"),
+        _ => (Space::Plain, "ws_connect"),
+    };
+    let own = client.clone();
+    space.function(name).set_into_module(module, move |ctx: NativeCallContext, url: &str| {
+        own.connect(ctx.call_position(), own.spec(&Method::GET, url, None, None))
+    });
+    let own = client.clone();
+    space.function(name).set_into_module(module, move |ctx: NativeCallContext, url: &str, options: Map| {
+        own.connect(ctx.call_position(), own.spec(&Method::GET, url, None, Some(&options)))
+    });
+}
+
+/// WebSockets and what they can.
+pub(super) fn register_type(module: &mut Module) {
+    module.set_custom_type::<Socket>("WebSocket");
+    module.set_iter_result(TypeId::of::<Socket>(), |socket| Box::new(Messages(socket.cast::<Socket>())));
+    module.set_getter_fn("open", |socket: &mut Socket| Ok(socket.is_open()));
+    let space = Space::Plain;
+    space.function("send").set_into_module(module, |ctx: NativeCallContext, socket: &mut Socket, given: Dynamic| {
+        socket.send(&given, ctx.call_position())
+    });
+    space.function("recv").set_into_module(module, |ctx: NativeCallContext, socket: &mut Socket| {
+        socket.receive(None, ctx.call_position()).map(Option::unwrap_or_default)
+    });
+    let within = |ctx: NativeCallContext, socket: &mut Socket, milliseconds: INT| {
+        let time = Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0));
+        socket.receive(Instant::now().checked_add(time), ctx.call_position()).map(Option::unwrap_or_default)
+    };
+    space.function("recv").set_into_module(module, within);
+    space.function("close").set_into_module(module, |ctx: NativeCallContext, socket: &mut Socket| {
+        socket.close(1000, "", ctx.call_position())
+    });
+    let close = |ctx: NativeCallContext, socket: &mut Socket, code: INT, reason: &str| {
+        let at = ctx.call_position();
+        let code = u16::try_from(code).map_err(|_| failure::invalid("a close code is a number of 16 bits", at))?;
+        socket.close(code, reason, at)
+    };
+    space.function("close").set_into_module(module, close);
+}
