@@ -1,5 +1,6 @@
 //! The one error type of the crate. No type of a dependency is public here.
 
+use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
@@ -536,6 +537,12 @@ impl From<http::Error> for Error {
     fn from(error: http::Error) -> Self {
         Self::new(ErrorKind::InvalidRequest).with_source(error)
     }
+}
+
+/// What a panic said, if that was text.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> Option<&str> {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::watch::{Progress, Watch};
 use super::{Easy, failure};
 use crate::body::exchange::too_large;
 use crate::config::{self, Peer, ProgressFn, ProxyServer, RequestConfig};
-use crate::error::{Error, ErrorKind, TimeoutPhase};
+use crate::error::{Error, ErrorKind, TimeoutPhase, panic_text};
 use crate::ffi::held::Callbacks;
 use crate::ffi::options::{Info, Live};
 use crate::ffi::sockets::Mark;
@@ -68,7 +68,6 @@ struct Active {
     watch: Option<Box<Watch>>,
     /// From the first line on.
     head: Option<Box<HeadParser>>,
-    upgrade: bool,
     /// Lives as long as the transfer.
     trace: Trace,
     uri: Uri,
@@ -84,7 +83,7 @@ struct Active {
     seen: usize,
     /// Bytes of the request's body were handed to libcurl.
     sent: bool,
-    /// Present after a switch of protocols. What few transfers have is boxed: many may wait.
+    /// Present where another protocol was asked for. What few transfers have is boxed: many may wait.
     stream: Option<Box<Stream>>,
     sending_ended: bool,
     responded: bool,
@@ -152,7 +151,6 @@ impl Transfer {
             give_up: limit.and_then(|limit| Instant::now().checked_add(limit)?.checked_add(LATENESS)),
             watch,
             head: None,
-            upgrade,
             trace,
             uri,
             to_head,
@@ -280,9 +278,8 @@ impl Active {
         match catch_unwind(AssertUnwindSafe(|| call(self))) {
             Ok(result) => Some(result),
             Err(panic) => {
-                let said = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-                let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
-                let error = Error::new(ErrorKind::HandlerPanicked).with_detail(said.unwrap_or_default());
+                let said = panic_text(&*panic).unwrap_or_default();
+                let error = Error::new(ErrorKind::HandlerPanicked).with_detail(said);
                 self.failure.get_or_insert(error);
                 None
             }
@@ -544,7 +541,7 @@ impl Callbacks for Transfer {
         if line.starts_with(b"HTTP/") && active.held_back.take().is_some() {
             active.head = None;
         }
-        let parser = if active.upgrade { HeadParser::for_upgrade } else { HeadParser::default };
+        let parser = if active.stream.is_some() { HeadParser::for_upgrade } else { HeadParser::default };
         match active.head.get_or_insert_with(|| Box::new(parser())).line(line) {
             Ok(None) => true,
             Ok(Some(response)) => active.guard(|active| active.head(live, response)).unwrap_or(false),

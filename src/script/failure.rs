@@ -6,7 +6,7 @@ use std::fmt;
 use rhai::{Dynamic, EvalAltResult, Map, ParseError, Position};
 
 use super::run;
-use crate::error::Error;
+use crate::error::{Error, panic_text};
 
 /// What a script is thrown for an error of the client.
 pub(super) fn thrown(error: &Error, at: Position) -> Box<EvalAltResult> {
@@ -123,8 +123,7 @@ impl ScriptError {
 
     /// Something that the script has called panicked.
     pub(super) fn panicked(panic: &(dyn Any + Send)) -> Self {
-        let said = panic.downcast_ref::<&str>().copied();
-        let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+        let said = panic_text(panic).unwrap_or("no message");
         let message = format!("a function of the script panicked: {said}");
         Self::new(ScriptErrorKind::Panicked, message, None, Position::NONE, "", "")
     }

@@ -109,6 +109,11 @@ impl Group {
             return Poll::Ready(());
         }
         *failed = now_failed;
+        self.poll_settled(next)
+    }
+
+    /// Ready when all have ended. Those before `next` have.
+    fn poll_settled(&self, next: &mut usize) -> Poll<()> {
         while self.promises.get(*next).is_some_and(Promise::is_ready) {
             *next += 1;
         }
@@ -173,12 +178,7 @@ impl Client {
             let started = self.promises_of(items, at);
             async {
                 let group = started?;
-                std::future::poll_fn(|cx| {
-                    // What was started a moment ago.
-                    run::current().tasks.poll(cx);
-                    is_done(&group)
-                })
-                .await;
+                std::future::poll_fn(|_| is_done(&group)).await;
                 Ok(group)
             }
         })?
@@ -186,21 +186,12 @@ impl Client {
 
     fn all(&self, items: Array, at: Position) -> Result<Array, Thrown> {
         let mut seen = (u64::MAX, 0);
-        let group = self.gather(items, at, |group| group.poll_all(&mut seen))?;
-        match group.failure() {
-            Some(thrown) => Err(failure::again(thrown, at)),
-            None => group.values(),
-        }
+        self.gather(items, at, |group| group.poll_all(&mut seen))?.values()
     }
 
     fn settle(&self, items: Array, at: Position) -> Result<Array, Thrown> {
         let mut next = 0;
-        let group = self.gather(items, at, |group| {
-            while group.promises.get(next).is_some_and(Promise::is_ready) {
-                next += 1;
-            }
-            if next == group.promises.len() { Poll::Ready(()) } else { Poll::Pending }
-        })?;
+        let group = self.gather(items, at, |group| group.poll_settled(&mut next))?;
         let told = group.promises.iter().filter_map(Promise::outcome).map(|outcome| {
             let (name, value) = match outcome {
                 Ok(value) => ("value", value),
