@@ -1,6 +1,6 @@
 //! How the cost grows: with the requests at once, the size of bodies, the threads. Draws nothing.
 
-use marmot_bench::load::{Load, Origins};
+use marmot_bench::load::{Load, MIB, Origins};
 use marmot_bench::record::median;
 use marmot_bench::results::{Axis, Cell, Curves, Part, Table, curve, digits, software};
 
@@ -28,6 +28,10 @@ const THREADS: [usize; 3] = [1, 2, 4];
 /// Requests at once for any number of threads, and how many there are in all.
 const THREADED: (usize, usize) = (64, 64 * 300);
 
+/// Downloads over TLS at once for any number of threads, and the size of each.
+const TLS: usize = 8;
+const TLS_SIZE: u64 = 64 * MIB;
+
 const MANY: &[&str] = &["hyper-mt", "reqwest-mt", "marmot", "marmot-blocking"];
 const ASYNC: &[&str] = &["raw-poll", "hyper", "reqwest-ct", "isahc", "marmot"];
 const BLOCKING: &[&str] = &["ureq", "marmot-blocking"];
@@ -36,7 +40,6 @@ const BLOCKING: &[&str] = &["ureq", "marmot-blocking"];
 struct Point {
     peer: &'static str,
     x: f64,
-    requests: usize,
     load: Work,
 }
 
@@ -73,10 +76,18 @@ pub fn run(plan: &Plan) -> Outcome<Part> {
     let x = Axis::log("KiB in each body, streamed and discarded, one after the other");
     show(&mut part, "Throughput by size", &x, Axis::log("MB/s (more is better)"), throughput);
 
-    let costs = measure(plan, rounds, threads(), &mut part.notes);
+    let costs = measure(plan, rounds, threads(small), &mut part.notes);
     let rate = costs.iter().map(|(point, cost)| (point.peer, point.x, 1.0 / cost.wall));
     let x = Axis::log("threads that drive the transfers");
     show(&mut part, "Requests per second by threads", &x, Axis::linear("small GETs a second (more is better)"), rate);
+
+    let costs = measure(plan, rounds, threads(tls), &mut part.notes);
+    let rate = costs.iter().map(|(point, cost)| (point.peer, point.x, TLS_SIZE as f64 / 1e6 / cost.wall));
+    let y = Axis::linear("MB/s of 8 downloads at once, HTTP/1.1 over TLS (more is better)");
+    show(&mut part, "Throughput over TLS by threads", &x, y, rate);
+    let rate = costs.iter().map(|(point, cost)| (point.peer, point.x, cost.cpu * 1e9 / TLS_SIZE as f64));
+    let y = Axis::linear("seconds of the client's CPU for 1 GB of them (less is better)");
+    show(&mut part, "CPU over TLS by threads", &x, y, rate);
     Ok(part)
 }
 
@@ -84,7 +95,6 @@ fn at_once() -> Vec<Point> {
     let point = |peer, (lanes, requests)| Point {
         peer,
         x: lanes as f64,
-        requests,
         load: Box::new(move |to| Some(Load { lanes, requests, ..to.small()? })),
     };
     let asynchronous = ASYNC.iter().flat_map(|peer| AT_ONCE.map(|work| point(peer, work)));
@@ -96,18 +106,27 @@ fn sizes() -> Vec<Point> {
     let point = |peer, size: u32| {
         let requests = (BULK / size).clamp(1, MOST_REQUESTS) as usize;
         let load = move |to: &Origins| Some(Load { requests, ..to.stream(u64::from(size) << 10)? });
-        Point { peer, x: size.into(), requests, load: Box::new(load) }
+        Point { peer, x: size.into(), load: Box::new(load) }
     };
     ASYNC.iter().chain(BLOCKING).flat_map(|peer| SIZES.map(|size| point(peer, size))).collect()
 }
 
-fn threads() -> Vec<Point> {
+/// A load on any number of threads.
+fn threads(work: fn(&Origins) -> Option<Load>) -> Vec<Point> {
     let point = |peer, threads| {
-        let (lanes, requests) = THREADED;
-        let load = move |to: &Origins| Some(Load { lanes, requests, threads, ..to.small()? });
-        Point { peer, x: threads as f64, requests, load: Box::new(load) }
+        let load = move |to: &Origins| Some(Load { threads, ..work(to)? });
+        Point { peer, x: threads as f64, load: Box::new(load) }
     };
     MANY.iter().flat_map(|peer| THREADS.map(|threads| point(peer, threads))).collect()
+}
+
+fn small(to: &Origins) -> Option<Load> {
+    let (lanes, requests) = THREADED;
+    Some(Load { lanes, requests, ..to.small()? })
+}
+
+fn tls(to: &Origins) -> Option<Load> {
+    Some(Load { lanes: TLS, requests: TLS, http1: true, ..to.stream_tls(TLS_SIZE)? })
 }
 
 /// Measures all points in each round. Those that fail are noted and left out.
@@ -119,9 +138,9 @@ fn measure(plan: &Plan, rounds: usize, points: Vec<Point>, notes: &mut Vec<Strin
         for (point, walls, cpus) in &mut measured {
             let peer = peers::find(point.peer).expect("a curve is of a peer in the list");
             match alone(peer, plan.other.as_ref(), &point.load) {
-                Ok(sample) => {
-                    walls.push(sample.wall / point.requests as f64);
-                    cpus.push(sample.cpu / point.requests as f64);
+                Ok((requests, sample)) => {
+                    walls.push(sample.wall / requests as f64);
+                    cpus.push(sample.cpu / requests as f64);
                 }
                 Err(error) => notes.push(format!("{} at {}: {error}", point.peer, digits(point.x))),
             }

@@ -127,7 +127,7 @@ fn turn<'a>(
 ) -> Outcome<Box<dyn FnMut() -> Outcome<Sample> + 'a>> {
     if scenario.figure == Figure::Waiting {
         let other = plan.other.as_ref();
-        return Ok(Box::new(move || alone(peer, other, &|to| scenario.load(peer.name, to, plan.long))));
+        return Ok(Box::new(move || Ok(alone(peer, other, &|to| scenario.load(peer.name, to, plan.long))?.1)));
     }
     let load = load.clone();
     let mut slice = guarded(peer.name, || peer.warm(&load))?;
@@ -139,13 +139,13 @@ fn turn<'a>(
 }
 
 /// Takes one sample in a process of its own, with a server of its own: thousands of connections leave nothing behind, not
-/// even the ports that they had.
-pub fn alone(peer: &Peer, other: Option<&Other>, load: &dyn Fn(&Origins) -> Option<Load>) -> Outcome<Sample> {
+/// even the ports that they had. Answers how many requests it is of, too.
+pub fn alone(peer: &Peer, other: Option<&Other>, load: &dyn Fn(&Origins) -> Option<Load>) -> Outcome<(usize, Sample)> {
     let target = Target::new(other)?;
     let load = load(&target.origins).ok_or("no server")?;
     let before = target.cpu();
     let sample = measure_in_child(peer, &load)?;
-    Ok(Sample { server: spent(before, &target), ..sample })
+    Ok((load.requests, Sample { server: spent(before, &target), ..sample }))
 }
 
 fn spent(before: Option<f64>, target: &Target) -> Option<f64> {

@@ -181,6 +181,16 @@ pub const ALL: &[Scenario] = &[
         load: |to| Some(Load { requests: 1_000, ..to.small()? }),
         long: 3,
     },
+    Scenario {
+        name: "S-all",
+        title: "64 at once by `http_all` in a script, beside 64 at once from Rust",
+        short: "64 in a script",
+        figure: Figure::Latency,
+        raw: "raw-poll",
+        peers: &[&["raw-poll", "marmot", "marmot-script"]],
+        load: |to| Some(Load { lanes: 64, requests: 64 * 100, ..to.small()? }),
+        long: 3,
+    },
 ];
 
 pub fn find(name: &str) -> Option<&'static Scenario> {
