@@ -12,6 +12,7 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use http::{HeaderMap, Response};
 
 use super::wake;
@@ -195,6 +196,14 @@ impl State {
         }
     }
 
+    /// Takes a chunk back that was read.
+    fn recycle(&mut self, mut used: Vec<u8>) {
+        if is_recycled(&used) && self.spare.len() < SPARES && self.end.is_none() && !self.abandoned {
+            used.clear();
+            self.spare.push(used);
+        }
+    }
+
     fn new_chunk(&mut self, least: usize) -> Vec<u8> {
         let begins = !mem::replace(&mut self.begun, true);
         let Some(declared) = self.length else {
@@ -209,6 +218,30 @@ impl State {
         }
         chunk.reserve_exact(least.max(declared.min(CHUNK as u64) as usize));
         chunk
+    }
+}
+
+/// A collected rest that was given back may be far larger than a chunk: that is not kept.
+fn is_recycled(chunk: &Vec<u8>) -> bool {
+    (CHUNK..=2 * CHUNK).contains(&chunk.capacity())
+}
+
+/// A chunk in the caller's hands: without it, memory that one thread takes and another gives back would be taken from the
+/// system again and again.
+struct Lent {
+    chunk: Vec<u8>,
+    shared: Arc<Shared>,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.chunk
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.shared.lock().recycle(mem::take(&mut self.chunk));
     }
 }
 
@@ -276,18 +309,21 @@ impl Receiver {
         self.position = (self.position + amount).min(self.chunk.len());
     }
 
-    /// Takes the next chunk as it is, for callers that keep it.
-    pub(crate) fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Vec<u8>>, Error>> {
+    /// Takes the next chunk as it is, for callers that may keep it. One that they drop is used again.
+    pub(crate) fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
         if self.position == self.chunk.len() {
             std::task::ready!(self.poll_next_chunk(cx))?;
         }
         self.read += self.chunk.len() as u64;
         let mut chunk = mem::take(&mut self.chunk);
         chunk.drain(..mem::take(&mut self.position));
+        if is_recycled(&chunk) {
+            return Poll::Ready(Ok(Some(Bytes::from_owner(Lent { chunk, shared: self.shared.clone() }))));
+        }
         if chunk.capacity() > HIGH {
             chunk.shrink_to_fit();
         }
-        Poll::Ready(Ok((!chunk.is_empty()).then_some(chunk)))
+        Poll::Ready(Ok((!chunk.is_empty()).then(|| chunk.into())))
     }
 
     /// Replaces the used-up chunk with the next one, or with an empty one at the end.
@@ -296,12 +332,7 @@ impl Receiver {
         let used = mem::take(&mut self.chunk);
         self.read += used.len() as u64;
         self.position = 0;
-        // A collected rest that was given back may be far larger than a chunk: do not keep it.
-        if (CHUNK..=2 * CHUNK).contains(&used.capacity()) && state.spare.len() < SPARES && state.end.is_none() {
-            let mut used = used;
-            used.clear();
-            state.spare.push(used);
-        }
+        state.recycle(used);
         if let Some(chunk) = state.chunks.pop_front() {
             state.buffered -= chunk.len();
             self.chunk = chunk;
@@ -316,7 +347,9 @@ impl Receiver {
         match &state.end {
             Some(result) => {
                 self.ended = true;
-                Poll::Ready(result.clone())
+                let result = result.clone();
+                state.spare = Vec::new();
+                Poll::Ready(result)
             }
             None => {
                 set_waker(&mut state.caller, cx);
@@ -409,6 +442,7 @@ impl Drop for Receiver {
         let mut state = self.shared.lock();
         state.abandoned = true;
         state.chunks.clear();
+        state.spare = Vec::new();
         state.buffered = 0;
         state.collect = None;
         let awaited = matches!(state.head, Head::Awaited);

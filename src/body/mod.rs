@@ -448,7 +448,7 @@ impl Stream for AsyncBody {
                 }
             },
             Inner::Incoming(receiver) => {
-                ready!(receiver.poll_take(cx)).map(|chunk| chunk.map(Bytes::from)).map_err(io::Error::from).transpose()
+                ready!(receiver.poll_take(cx)).map_err(io::Error::from).transpose()
             }
             _ => {
                 let mut piece = vec![0; PIECE];
