@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
 mod cli;
+
+/// Counts what scripts allocate, for --max-memory.
+#[global_allocator]
+static ALLOCATOR: marmot::script::MeteredAllocator = marmot::script::MeteredAllocator::system();
 
 /// Runs scripts that call HTTP APIs.
 #[derive(Parser)]
@@ -36,33 +39,23 @@ pub(crate) struct Run {
     /// What the script sees as `ARGS`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
-    /// End the script after this time: seconds, or a number with `ms`, `s` or `m`.
-    #[arg(long, value_parser = parse_time, value_name = "TIME")]
-    timeout: Option<Duration>,
-    /// Read variables for `env(name)` from a file; the environment wins over it.
+    /// Read variables for `env(name)` and --secret from a file; the environment wins over it.
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
-    /// Allow requests to this host only: `name`, `name:port` or `*.domain`. Repeat it for more. Default: all hosts.
-    #[arg(long, value_name = "HOST")]
-    allow: Vec<String>,
-    /// Show each request on stderr: method, URL, status, times, bytes.
+    /// The folder of the modules that the script can import.
+    #[arg(long, value_name = "FOLDER")]
+    modules: Option<PathBuf>,
+    /// Show each request on stderr: method, URL, status, times, bytes; and all of them as a picture at the end.
     #[arg(long)]
     trace: bool,
-}
-
-fn parse_time(text: &str) -> Result<Duration, String> {
-    let (number, unit) = text.split_at(text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
-    let factor = match unit {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" => 60.0,
-        _ => return Err(format!("`{unit}` is no unit of time; use ms, s or m")),
-    };
-    let number: f64 = number.parse().map_err(|_| "not a time: write 10, 2.5s, 500ms or 2m".to_owned())?;
-    Duration::try_from_secs_f64(number * factor)
-        .ok()
-        .filter(|time| !time.is_zero())
-        .ok_or_else(|| "a time limit is above zero".to_owned())
+    /// Write all requests to a file as an HTTP archive (HAR), which browsers open. Secrets are left out.
+    #[arg(long, value_name = "FILE")]
+    har: Option<PathBuf>,
+    /// Show at the end what the script has used: time, steps, memory, requests, bytes.
+    #[arg(long)]
+    usage: bool,
+    #[command(flatten)]
+    permissions: cli::permissions::Permissions,
 }
 
 fn main() -> ExitCode {

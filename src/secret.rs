@@ -1,5 +1,7 @@
 //! Which names usually stand for secrets, and texts without what they hold. Knows no policy; hides, and decides nothing.
 
+#[cfg(any(feature = "script", feature = "record"))]
+use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
@@ -67,6 +69,82 @@ pub(crate) fn secret_value(text: Zeroizing<Vec<u8>>) -> Result<HeaderValue, Inva
     Ok(value)
 }
 
+/// Texts that are secret wherever they stand, and what stands in their place. Part of a request as an extension, so that
+/// whatever records it leaves them out.
+#[cfg(any(feature = "script", feature = "record"))]
+#[cfg_attr(not(feature = "script"), allow(dead_code, reason = "scripts fill it, recorders look into it"))]
+#[derive(Clone, Default)]
+pub(crate) struct Concealed(Vec<(Zeroizing<Vec<u8>>, String)>);
+
+#[cfg(any(feature = "script", feature = "record"))]
+#[cfg_attr(not(feature = "script"), allow(dead_code, reason = "as above"))]
+impl Concealed {
+    /// Shorter texts stand in too much that is no secret.
+    const SHORTEST: usize = 4;
+
+    /// Adds a text and the forms that it has in JSON and in URLs.
+    pub(crate) fn add(&mut self, text: &str, name: &str) {
+        let escaped = Zeroizing::new(text.replace('\\', "\\\\").replace('"', "\\\""));
+        let url = Zeroizing::new(url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>());
+        for form in [text, escaped.as_str(), url.as_str()] {
+            let known = self.0.iter().any(|(own, _)| **own == form.as_bytes());
+            if form.len() >= Self::SHORTEST && !known {
+                self.0.push((Zeroizing::new(form.as_bytes().to_vec()), name.to_owned()));
+            }
+        }
+        // What holds another goes first.
+        self.0.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The same without the texts.
+    pub(crate) fn scrub<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+        let mut clean = Cow::Borrowed(bytes);
+        for (text, name) in &self.0 {
+            let mut found = find(&clean, text);
+            if found.is_none() {
+                continue;
+            }
+            let (mut rest, mut out) = (&*clean, Vec::with_capacity(clean.len()));
+            while let Some(at) = found {
+                out.extend_from_slice(&rest[..at]);
+                out.extend_from_slice(name.as_bytes());
+                rest = &rest[at + text.len()..];
+                found = find(rest, text);
+            }
+            out.extend_from_slice(rest);
+            clean = out.into();
+        }
+        clean
+    }
+
+    /// How many of the last bytes could be the beginning of one of the texts.
+    pub(crate) fn begun(&self, bytes: &[u8]) -> usize {
+        let begun = |text: &Zeroizing<Vec<u8>>| {
+            let most = (text.len() - 1).min(bytes.len());
+            (1..=most).rev().find(|length| text.starts_with(&bytes[bytes.len() - length..])).unwrap_or(0)
+        };
+        self.0.iter().map(|(text, _)| begun(text)).max().unwrap_or(0)
+    }
+}
+
+#[cfg(any(feature = "script", feature = "record"))]
+impl fmt::Debug for Concealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(_, name)| name)).finish()
+    }
+}
+
+#[cfg(any(feature = "script", feature = "record"))]
+fn find(bytes: &[u8], text: &[u8]) -> Option<usize> {
+    let first = *text.first()?;
+    let last = bytes.len().checked_sub(text.len())?;
+    (0..=last).find(|at| bytes[*at] == first && bytes[*at..].starts_with(text))
+}
+
 /// Headers for `Debug`: without the values that are marked as sensitive, whose name sounds so or is in the list.
 pub(crate) struct Shown<'a>(pub(crate) &'a HeaderMap, pub(crate) &'a [HeaderName]);
 
@@ -115,6 +193,21 @@ mod tests {
         assert_eq!((value.as_bytes(), value.is_sensitive()), (&b"Bearer c4nary"[..], true));
         assert_eq!(value.clone().as_bytes().as_ptr(), place, "it is not copied to a place that nobody clears");
         assert!(secret_value(Zeroizing::new(b"a\r\nb".to_vec())).is_err());
+    }
+
+    #[cfg(any(feature = "script", feature = "record"))]
+    #[test]
+    fn concealed_texts_are_taken_out_in_all_their_forms() {
+        let mut concealed = Concealed::default();
+        concealed.add("c4n\"ry &x", "[secret A]");
+        concealed.add("abc", "[too short]");
+        let text = b"1 c4n\"ry &x 2 c4n\\\"ry &x 3 c4n%22ry+%26x 4 c4n abc";
+        let clean = concealed.scrub(text);
+        let expected = "1 [secret A] 2 [secret A] 3 [secret A] 4 c4n abc";
+        assert_eq!(String::from_utf8_lossy(&clean), expected);
+        assert!(matches!(concealed.scrub(b"nothing"), Cow::Borrowed(_)));
+        assert_eq!((concealed.begun(b"xx c4n"), concealed.begun(b"c4n."), concealed.begun(b"")), (3, 0, 0));
+        assert_eq!(format!("{concealed:?}").matches("c4n").count(), 0);
     }
 
     #[test]

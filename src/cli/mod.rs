@@ -2,7 +2,11 @@
 
 pub(crate) mod demo;
 mod demo_server;
+mod paint;
+pub(crate) mod permissions;
+mod progress;
 pub(crate) mod run;
+mod waterfall;
 
 use marmot::script::RequestTrace;
 

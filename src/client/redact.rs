@@ -12,7 +12,7 @@ use http::header::{
 use http::{Extensions, Uri};
 
 use super::interceptor::Next;
-use crate::secret::sounds_secret;
+use crate::secret::{Concealed, sounds_secret};
 
 mod scan;
 
@@ -30,6 +30,8 @@ pub(super) struct Redaction {
     kept_headers: Vec<String>,
     fields: Vec<String>,
     kept_fields: Vec<String>,
+    /// Texts that the request says are secret.
+    concealed: Concealed,
 }
 
 /// The methods by which a caller changes what is secret, for a builder with a field `redaction`.
@@ -85,12 +87,14 @@ impl Redaction {
         let secret = next.settings(extensions).get(|config| config.secret_headers.as_ref());
         let mut all = self.clone();
         all.headers.extend(secret.into_iter().flatten().map(|name| name.as_str().to_owned()));
+        all.concealed = extensions.get::<Concealed>().cloned().unwrap_or_default();
         all
     }
 
     /// The fields as pairs of names and values, in order.
     pub(super) fn headers(&self, headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
-        headers.iter().map(|(name, value)| (name.as_str().to_owned(), self.header(name, value))).collect()
+        let clean = |name, value| self.concealed.scrub(&self.header(name, value)).into_owned();
+        headers.iter().map(|(name, value)| (name.as_str().to_owned(), clean(name, value))).collect()
     }
 
     fn header(&self, name: &HeaderName, value: &HeaderValue) -> Vec<u8> {
@@ -122,6 +126,14 @@ impl Redaction {
 
     /// A body, by the `Content-Type` of its message.
     pub(super) fn body<'a>(&self, body: &'a [u8], headers: &HeaderMap) -> Cow<'a, [u8]> {
+        match self.concealed.scrub(body) {
+            Cow::Borrowed(body) => self.named_in_body(body, headers),
+            Cow::Owned(body) => self.named_in_body(&body, headers).into_owned().into(),
+        }
+    }
+
+    /// The body without what its names say is secret.
+    fn named_in_body<'a>(&self, body: &'a [u8], headers: &HeaderMap) -> Cow<'a, [u8]> {
         let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if let Some(boundary) = boundary(kind) {
             return self.multipart(body, boundary.as_bytes()).into();
@@ -139,7 +151,7 @@ impl Redaction {
         if text.is_empty() {
             return text.into();
         }
-        self.fields(&self.pairs(text, TEXT_ENDS)).into()
+        self.fields(&self.pairs(&self.concealed.scrub(text), TEXT_ENDS)).into()
     }
 
     fn is_secret_field(&self, name: &str) -> bool {

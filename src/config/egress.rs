@@ -81,8 +81,9 @@ impl EgressPolicy {
 
     /// The only hosts that are allowed. Repeated calls add to the list. Default: all.
     ///
-    /// An entry is `name`, `name:port`, `*.domain` (all names below it) or an address. The name in the URL is compared,
-    /// not the address that it resolves to.
+    /// An entry is `name`, `name:port`, `*.domain` (all names below it) or an address. With a scheme, as in
+    /// `https://name` or `http://name:8080`, it stands for that scheme (or its WebSocket) and port only, the usual port if
+    /// none is named. The name in the URL is compared, not the address that it resolves to.
     pub fn allow_hosts(self, hosts: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         self.change(|rules| {
             let mut list = rules.allowed_hosts.take().unwrap_or_default();
@@ -172,12 +173,13 @@ impl Rules {
         self.check_port(port)?;
         let address = host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
         let inner = address.and_then(inner_v4).map(|inner| inner.to_string());
-        let denies = |rule: &&Host| rule.covers(&host, port) || inner.as_ref().is_some_and(|v4| rule.covers(v4, port));
+        let covers = |rule: &Host, host: &str| rule.covers(scheme, host, port);
+        let denies = |rule: &&Host| covers(rule, &host) || inner.as_ref().is_some_and(|v4| covers(rule, v4));
         if let Some(rule) = self.denied_hosts.iter().find(denies) {
             return Err(format!("the host `{host}` is refused by `{}`", rule.text));
         }
         if let Some(allowed) = &self.allowed_hosts
-            && !allowed.iter().any(|rule| rule.covers(&host, port))
+            && !allowed.iter().any(|rule| covers(rule, &host))
         {
             return Err(format!("the host `{host}` is not on the list of allowed ones"));
         }
@@ -294,20 +296,26 @@ fn canonical(host: &str) -> String {
 struct Host {
     /// As it was given.
     text: String,
+    /// Over TLS or not; any if absent.
+    secure: Option<bool>,
     /// With a leading dot it stands for all names below.
     name: String,
     port: Option<u16>,
 }
 
 impl Host {
-    /// `host`, `host:port` or `*.domain`, IPv6 addresses in brackets.
+    /// `host`, `host:port` or `*.domain`, each with a scheme before it or not; IPv6 addresses in brackets.
     fn parse(text: &str) -> Result<Self, String> {
-        let bad = || format!("`{text}` is not a host: write `name`, `name:port` or `*.domain`");
-        let (host, port) = match text.rsplit_once(':') {
+        let bad = || format!("`{text}` is not a host: write `name`, `name:port`, `*.domain` or `https://name`");
+        let (secure, rest) = match text.split_once("://") {
+            Some((scheme, rest)) => (Some(is_secure(scheme).ok_or_else(bad)?), rest.trim_end_matches('/')),
+            None => (None, text),
+        };
+        let (host, port) = match rest.rsplit_once(':') {
             Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
                 (host, Some(port.parse().map_err(|_| bad())?))
             }
-            _ => (text, None),
+            _ => (rest, secure.map(|secure| if secure { 443 } else { 80 })),
         };
         let bare = host.strip_prefix('*').unwrap_or(host);
         let well_formed = bare.chars().all(|c| c.is_alphanumeric() || "-_.[]:".contains(c));
@@ -319,12 +327,22 @@ impl Host {
             None if bare.contains(':') && !bare.starts_with('[') => canonical(&format!("[{bare}]")),
             None => canonical(bare),
         };
-        Ok(Self { text: text.to_owned(), name, port })
+        Ok(Self { text: text.to_owned(), secure, name, port })
     }
 
-    fn covers(&self, host: &str, port: u16) -> bool {
+    fn covers(&self, scheme: &str, host: &str, port: u16) -> bool {
         let name = if self.name.starts_with('.') { host.ends_with(&self.name) } else { host == self.name };
         name && self.port.is_none_or(|own| own == port)
+            && self.secure.is_none_or(|secure| is_secure(scheme) == Some(secure))
+    }
+}
+
+/// Whether a scheme is one over TLS: a WebSocket begins as a request of its own origin.
+fn is_secure(scheme: &str) -> Option<bool> {
+    match scheme {
+        "https" | "wss" => Some(true),
+        "http" | "ws" => Some(false),
+        _ => None,
     }
 }
 
@@ -418,6 +436,11 @@ mod tests {
             EgressPolicy::new().allow_hosts(["*.example.org", "[::1]:81"]).allow_hosts(["bücher.example"]),
             &["http://a.example.org/", "http://a.b.example.org/", "http://[::1]:81/", "http://xn--bcher-kva.example/"],
             &["http://example.org/", "http://badexample.org/", "http://[::1]/"],
+        );
+        check(
+            EgressPolicy::new().allow_hosts(["https://a.test", "http://b.test:8080", "wss://*.c.test:9"]),
+            &["https://a.test/", "wss://a.test/", "http://b.test:8080/", "https://x.c.test:9/"],
+            &["http://a.test:443/", "https://a.test:8443/", "http://b.test/", "https://b.test:8080/", "ws://x.c.test:9/"],
         );
         check(
             EgressPolicy::new().schemes(["https"]).allow_ports(443..=443).allow_ports(8000..=8999),
@@ -547,7 +570,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "*", "a b", "http://x", "host:port", "x*.org", "."] {
+        for text in ["", "*", "a b", "ftp://x", "http://", "http://x/y", "host:port", "x*.org", "."] {
             assert!(EgressPolicy::new().allow_hosts([text]).0.invalid.is_some(), "{text:?}");
         }
         assert!(EgressPolicy::new().deny_addresses(["10.0.0.0/40"]).0.invalid.is_some());

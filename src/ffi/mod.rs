@@ -2,6 +2,7 @@
 //!
 //! Each function wraps one call of C and is safe to call; each `unsafe` block names the invariant that makes it so.
 //!
+//! - `allocator`: counts what each thread has allocated, for the memory budgets of scripts.
 //! - [`clock`]: the CPU time of a thread.
 //! - [`held`]: options whose data libcurl reads *during* the transfer (header list, body bytes), kept alive beside it.
 //! - [`memfile`]: files in memory, for secrets that libcurl takes as files only. [`memory`]: advice about large buffers.
@@ -11,6 +12,8 @@
 //! - [`wall`]: whether the linked libcurl fails at descriptor 1,024.
 //! - [`ws`] is about WebSockets.
 
+#[cfg(feature = "script")]
+pub(crate) mod allocator;
 pub(crate) mod clock;
 pub(crate) mod egress;
 pub(crate) mod fork;

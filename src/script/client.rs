@@ -1,20 +1,26 @@
 //! Clients of scripts, and how a request of one is made: its description becomes a request, its response a reply.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use http::{Method, Request, Uri};
+use futures::StreamExt as _;
+use http::{Method, Request, Response, Uri};
 use rhai::{Dynamic, Map, Module, NativeCallContext, Position};
 
-use super::engine::{Listener, RequestTrace};
+use super::failure::{self, Problem};
+use super::host::{Host, Listener, RequestTrace};
+use super::meter::{Ended, Slot, stopped};
 use super::promise::Promise;
 use super::reply::Reply;
+use super::secret::Kept;
 use super::spec::{Auth, Spec, Usual, header_map, text, unknown};
-use super::{Space, Thrown, failure, run};
+use super::{Space, Thrown, run};
 use crate::body::AsyncBody;
+use crate::body::exchange::too_large;
 use crate::client::{HttpClient, HttpClientBuilder, ResponseExt};
 use crate::config::{Configurable, Proxy, RetryPolicy};
 use crate::error::Error;
-use crate::secret;
+use crate::secret::{self, Concealed};
 
 /// A client with what its requests have in common, and who listens to what it does.
 #[derive(Clone)]
@@ -22,19 +28,20 @@ pub(super) struct Client(Arc<Inner>);
 
 struct Inner {
     http: HttpClient,
-    trace: Option<Listener>,
+    host: Arc<Host>,
     /// What the paths of its requests are added to. Without a slash at the end.
     base: Option<Uri>,
     usual: Usual,
 }
 
 impl Client {
-    pub(super) fn new(http: HttpClient) -> Self {
-        Self::with(http, None)
+    pub(super) fn new(http: HttpClient, host: Arc<Host>) -> Self {
+        Self(Arc::new(Inner { http, host, base: None, usual: Usual::default() }))
     }
 
-    pub(super) fn with(http: HttpClient, trace: Option<Listener>) -> Self {
-        Self(Arc::new(Inner { http, trace, base: None, usual: Usual::default() }))
+    /// What the engine's clients have in common.
+    pub(super) fn host(&self) -> &Arc<Host> {
+        &self.0.host
     }
 
     pub(super) fn http(&self) -> &HttpClient {
@@ -42,19 +49,20 @@ impl Client {
     }
 
     /// A client of a script's own, with the settings of this one where it names none.
-    fn derive(&self, options: &Map) -> Result<Self, String> {
+    pub(super) fn derive(&self, options: &Map) -> Result<Self, Problem> {
         let mut builder = self.0.http.to_builder();
         let mut usual = self.0.usual.clone();
+        let mut secrets = Vec::new();
         let mut base = None;
         let mut cookies = true;
         for (name, given) in options {
             match name.as_str() {
                 "base_url" => base = Some(base_of(&text(given, "base_url")?)?),
-                "headers" => builder = with_headers(builder, given)?,
+                "headers" => builder = with_headers(builder, given, &mut secrets)?,
                 "auth" => {
-                    builder = match Auth::of(given)? {
-                        Auth::Basic(user, password) => builder.basic_auth(user, password),
-                        Auth::Bearer(token) => builder.bearer_auth(token),
+                    builder = match Auth::of(given, &mut secrets)? {
+                        Auth::Basic(user, password) => builder.basic_auth(user, password.as_str()),
+                        Auth::Bearer(token) => builder.bearer_auth(token.as_str()),
                     }
                 }
                 "retries" => {
@@ -63,18 +71,24 @@ impl Client {
                     builder =
                         builder.retry((most > 0).then(|| RetryPolicy::new().max_attempts(most.saturating_add(1))));
                 }
-                "proxy" => builder = builder.proxy(Proxy::all(text(given, "proxy")?)),
+                "proxy" => {
+                    let proxy = text(given, "proxy")?;
+                    self.0.host.sandbox.check_proxy().map_err(|denied| Problem::denied(&denied, &proxy))?;
+                    builder = builder.proxy(Proxy::all(proxy));
+                }
                 "user_agent" => builder = builder.user_agent(text(given, "user_agent")?),
                 "cookies" => cookies = given.as_bool().map_err(|other| format!("`cookies` is a bool, not {other}"))?,
                 name if usual.set(name, given)? => {}
-                other => return Err(unknown(other, OPTIONS)),
+                other => return Err(unknown(other, OPTIONS).into()),
             }
         }
+        check_secrets(&secrets, base.as_ref())?;
+        usual.secrets.extend(secrets);
         if cookies {
             builder = builder.cookies();
         }
         let http = builder.build().map_err(|error| error.chain())?;
-        Ok(Self(Arc::new(Inner { http, trace: self.0.trace.clone(), base, usual })))
+        Ok(Self(Arc::new(Inner { http, host: self.0.host.clone(), base, usual })))
     }
 
     /// A request of this client.
@@ -84,8 +98,8 @@ impl Client {
         url: &str,
         body: Option<&Dynamic>,
         options: Option<&Map>,
-    ) -> Result<Spec, String> {
-        let mut spec = Spec::new(method.clone(), self.address(url)?, self.0.usual.clone());
+    ) -> Result<Spec, Problem> {
+        let mut spec = self.new_spec(method.clone(), url)?;
         if let Some(body) = body {
             spec.set_body(body)?;
         }
@@ -96,22 +110,26 @@ impl Client {
     }
 
     /// A request of this client, all of it in one map.
-    pub(super) fn spec_of(&self, options: &Map) -> Result<Spec, String> {
+    pub(super) fn spec_of(&self, options: &Map) -> Result<Spec, Problem> {
         let method = match options.get("method") {
             None => Method::GET,
             Some(name) => text(name, "method")?.to_ascii_uppercase().parse().map_err(|_| "`method` is not a method")?,
         };
         let url = text(options.get("url").ok_or("the option `url` is missing")?, "url")?;
-        let mut spec = Spec::new(method, self.address(&url)?, self.0.usual.clone());
+        let mut spec = self.new_spec(method, &url)?;
         spec.apply(options, &["method", "url"])?;
         Ok(spec)
+    }
+
+    fn new_spec(&self, method: Method, url: &str) -> Result<Spec, Problem> {
+        Spec::new(self.0.host.clone(), method, self.address(url)?, self.0.usual.clone())
     }
 
     /// The URL of a request: its own, or the base with a path added. The base's headers and credentials are for nobody
     /// else, so another origin is refused.
     fn address(&self, url: &str) -> Result<String, String> {
         let Some(base) = &self.0.base else { return Ok(url.to_owned()) };
-        if !url.contains("://") {
+        if !has_scheme(url) {
             return Ok(format!("{}/{}", base.to_string().trim_end_matches('/'), url.trim_start_matches('/')));
         }
         let same =
@@ -120,17 +138,17 @@ impl Client {
     }
 
     /// Makes a request and waits for its response, or, if that is to be done later, starts it and gives a promise.
-    pub(super) fn make(&self, at: Position, spec: Result<Spec, String>, later: bool) -> Result<Dynamic, Thrown> {
+    pub(super) fn make(&self, at: Position, spec: Result<Spec, Problem>, later: bool) -> Result<Dynamic, Thrown> {
         if later { self.start(at, spec).map(Dynamic::from) } else { self.call(at, spec).map(Dynamic::from) }
     }
 
-    fn call(&self, at: Position, spec: Result<Spec, String>) -> Result<Reply, Thrown> {
+    fn call(&self, at: Position, spec: Result<Spec, Problem>) -> Result<Reply, Thrown> {
         let (request, max_size) = prepare(spec, at)?;
         run::wait(&self.0.http, || self.send(request, max_size))?.map_err(|error| failure::thrown(&error, at))
     }
 
     /// Starts a request.
-    pub(super) fn start(&self, at: Position, spec: Result<Spec, String>) -> Result<Promise, Thrown> {
+    pub(super) fn start(&self, at: Position, spec: Result<Spec, Problem>) -> Result<Promise, Thrown> {
         let (request, max_size) = prepare(spec, at)?;
         let reply = self.send(request, max_size);
         Ok(Promise::start(&run::current(), async move {
@@ -144,17 +162,19 @@ impl Client {
         request: Request<AsyncBody>,
         max_size: u64,
     ) -> impl Future<Output = Result<Reply, Error>> + Send + use<> {
-        let telling = self.0.trace.clone().map(|listener| Telling { trace: trace_of(&request), listener });
-        let response = self.0.http.send_async(request);
+        let telling = self.0.host.listener.clone().map(|listener| Telling::new(&request, listener));
+        let concealed = request.extensions().get::<Concealed>().cloned().unwrap_or_default();
+        let slot = begin(&request);
+        let response = slot.map(|slot| (slot, self.0.http.send_async(request)));
         async move {
             let result = async {
+                let (slot, response) = response.map_err(|ended| stopped(&ended))?;
                 let mut response = response.await?;
-                let body =
-                    response.body_mut().collect(max_size).await.map_err(|error| match response.effective_uri() {
-                        Some(uri) => error.with_url(uri),
-                        None => error,
-                    })?;
-                Ok(Reply::new(response.map(|_| ()), body))
+                let body = whole(&mut response, max_size, slot).await.map_err(|error| match response.effective_uri() {
+                    Some(uri) => error.with_url(uri),
+                    None => error,
+                })?;
+                Ok(Reply::new(response.map(|_| ()), body, &concealed))
             }
             .await;
             if let Some(mut telling) = telling {
@@ -165,14 +185,80 @@ impl Client {
     }
 }
 
+/// Counts a request that is about to be sent.
+pub(super) fn begin<B>(request: &Request<B>) -> Result<Slot, Ended>
+where
+    B: Sized + Length,
+{
+    let headers: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let uri = request.uri();
+    let url = uri.path().len() + uri.query().map_or(0, str::len) + uri.host().map_or(0, str::len);
+    run::current().meter.begin((headers + url) as u64 + request.body().length())
+}
+
+/// Bodies whose bytes are counted before they are sent.
+pub(super) trait Length {
+    fn length(&self) -> u64;
+}
+
+impl Length for AsyncBody {
+    fn length(&self) -> u64 {
+        self.len().unwrap_or(0)
+    }
+}
+
+impl Length for () {
+    fn length(&self) -> u64 {
+        0
+    }
+}
+
+/// The whole body, counted as it comes where that is limited.
+async fn whole(response: &mut Response<AsyncBody>, max_size: u64, slot: Slot) -> Result<Vec<u8>, Error> {
+    if !slot.meter().watches_receiving() {
+        let body = response.body_mut().collect(max_size).await?;
+        let _unlimited = slot.meter().receive(body.len() as u64, 0);
+        return Ok(body);
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.body_mut().next().await.transpose()? {
+        let so_far = (body.len() + chunk.len()) as u64;
+        if so_far > max_size {
+            return Err(too_large(max_size));
+        }
+        slot.meter().receive(chunk.len() as u64, so_far).map_err(|ended| stopped(&ended))?;
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
 const OPTIONS: &[&str] =
     &["base_url", "headers", "auth", "timeout", "retries", "redirects", "max_size", "proxy", "user_agent", "cookies"];
 
-fn prepare(spec: Result<Spec, String>, at: Position) -> Result<(Request<AsyncBody>, u64), Thrown> {
-    let spec = spec.map_err(|message| failure::invalid(&message, at))?;
-    let max_size = spec.max_size();
-    let request = spec.into_request().map_err(|message| failure::invalid(&message, at))?;
-    Ok((request, max_size))
+fn prepare(spec: Result<Spec, Problem>, at: Position) -> Result<(Request<AsyncBody>, u64), Thrown> {
+    let request = spec.and_then(|spec| {
+        let max_size = spec.max_size();
+        Ok((spec.into_request()?, max_size))
+    });
+    request.map_err(|problem| problem.thrown(at))
+}
+
+/// Whether a URL is whole: a path may hold another one in its query.
+fn has_scheme(url: &str) -> bool {
+    let is_scheme = |scheme: &str| scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    url.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme))
+}
+
+/// Secrets of a client go to the origin of its base, so there has to be one.
+fn check_secrets(secrets: &[Arc<Kept>], base: Option<&Uri>) -> Result<(), Problem> {
+    for kept in secrets {
+        let Some(base) = base else {
+            let message = "a client with a secret needs a `base_url`: the secret is sent there and nowhere else";
+            return Err(Problem::secret(message.into(), kept.name()));
+        };
+        kept.check(base).map_err(|message| Problem::secret(message, kept.name()))?;
+    }
+    Ok(())
 }
 
 fn base_of(text: &str) -> Result<Uri, String> {
@@ -184,8 +270,12 @@ fn base_of(text: &str) -> Result<Uri, String> {
 }
 
 /// Headers of a client are for its servers: none of them follows a redirect to another origin.
-fn with_headers(mut builder: HttpClientBuilder, given: &Dynamic) -> Result<HttpClientBuilder, String> {
-    let headers = header_map(given)?;
+fn with_headers(
+    mut builder: HttpClientBuilder,
+    given: &Dynamic,
+    secrets: &mut Vec<Arc<Kept>>,
+) -> Result<HttpClientBuilder, String> {
+    let headers = header_map(given, secrets)?;
     let names: Vec<String> = headers.keys().map(|name| name.as_str().to_owned()).collect();
     for (name, value) in &headers {
         builder = builder.default_header(name, value);
@@ -197,9 +287,24 @@ fn with_headers(mut builder: HttpClientBuilder, given: &Dynamic) -> Result<HttpC
 struct Telling {
     listener: Listener,
     trace: RequestTrace,
+    began: Instant,
 }
 
 impl Telling {
+    fn new(request: &Request<AsyncBody>, listener: Listener) -> Self {
+        let trace = RequestTrace {
+            method: request.method().to_string(),
+            url: secret::without_credentials(request.uri()),
+            redirected_to: None,
+            result: Err("ended".into()),
+            metrics: None,
+            bytes: 0,
+            start: run::current().age(),
+            time: Duration::ZERO,
+        };
+        Self { listener, trace, began: Instant::now() }
+    }
+
     fn learn(&mut self, result: &Result<Reply, Error>) {
         let trace = &mut self.trace;
         match result {
@@ -219,19 +324,8 @@ impl Telling {
 
 impl Drop for Telling {
     fn drop(&mut self) {
+        self.trace.time = self.began.elapsed();
         (self.listener)(&self.trace);
-    }
-}
-
-/// What is told of a request of which nothing came.
-fn trace_of(request: &Request<AsyncBody>) -> RequestTrace {
-    RequestTrace {
-        method: request.method().to_string(),
-        url: secret::without_credentials(request.uri()),
-        redirected_to: None,
-        result: Err("ended".into()),
-        metrics: None,
-        bytes: 0,
     }
 }
 
@@ -239,11 +333,11 @@ fn trace_of(request: &Request<AsyncBody>) -> RequestTrace {
 pub(super) fn register(module: &mut Module, client: &Client) {
     let own = client.clone();
     Space::Http.function("client").set_into_module(module, move |ctx: NativeCallContext, options: Map| {
-        own.derive(&options).map_err(|message| failure::invalid(&message, ctx.call_position()))
+        own.derive(&options).map_err(|problem| problem.thrown(ctx.call_position()))
     });
     let own = client.clone();
     Space::Http.function("client").set_into_module(module, move |ctx: NativeCallContext| {
-        own.derive(&Map::new()).map_err(|message| failure::invalid(&message, ctx.call_position()))
+        own.derive(&Map::new()).map_err(|problem| problem.thrown(ctx.call_position()))
     });
 }
 

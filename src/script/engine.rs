@@ -8,33 +8,22 @@ use std::time::Duration;
 use rhai::packages::{Package, StandardPackage};
 use rhai::{AST, Dynamic, Engine, Scope};
 
+use super::builder::ScriptEngineBuilder;
 use super::client::Client;
 use super::failure::ScriptError;
-use super::http;
+use super::host::{Executor, Host};
+use super::meter::{Meter, Usage};
+use super::modules::Folder;
 use super::run::{self, Running};
+use super::sandbox::{CALL_DEPTH, Limits, Sandbox};
+use super::value::{MAX_DEPTH, is_shallow};
+use super::{guard, http};
 use crate::client::{CancelToken, HttpClient};
-use crate::handler::Metrics;
 
-/// One request that a script has made, for [`ScriptEngine::with_trace`].
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct RequestTrace {
-    /// The method.
-    pub method: String,
-    /// The URL that was asked, without credentials.
-    pub url: String,
-    /// The URL that answered, without credentials, where redirects led elsewhere.
-    pub redirected_to: Option<String>,
-    /// The status of the response, or why there is none.
-    pub result: Result<u16, String>,
-    /// How the time was spent; of a failed request, nothing.
-    pub metrics: Option<Metrics>,
-    /// Bytes of the body that the script got, after decompression.
-    pub bytes: u64,
-}
-
-/// Who hears of requests.
-pub(super) type Listener = Arc<dyn Fn(&RequestTrace) + Send + Sync>;
+/// Stack for a run with a memory budget, and more for each byte of the budget: values that are nested as deep as the memory
+/// allows are dropped and copied level by level.
+const STACK: usize = 16 << 20;
+const STACK_PER_BYTE: usize = 8;
 
 /// Runs scripts that call HTTP APIs. Can be used by many threads at once; each script runs on its caller's thread.
 ///
@@ -54,6 +43,7 @@ pub(super) type Listener = Arc<dyn Fn(&RequestTrace) + Send + Sync>;
 /// ```
 pub struct ScriptEngine {
     engine: Engine,
+    host: Arc<Host>,
 }
 
 impl ScriptEngine {
@@ -64,37 +54,51 @@ impl ScriptEngine {
 
     /// An engine whose scripts use this client, with its settings where a script names none.
     pub fn with_client(client: HttpClient) -> Self {
-        Self::build(&Client::new(client))
+        Self::assemble(&Client::new(client, Arc::default()), None)
     }
 
-    /// As [`with_client`](Self::with_client), and calls `trace` after each request of a script.
-    pub fn with_trace(client: HttpClient, trace: impl Fn(&RequestTrace) + Send + Sync + 'static) -> Self {
-        Self::build(&Client::with(client, Some(Arc::new(trace))))
+    /// An engine that is configured, with a sandbox for instance.
+    pub fn builder() -> ScriptEngineBuilder {
+        ScriptEngineBuilder::default()
     }
 
-    fn build(client: &Client) -> Self {
-        // Without the default module resolver, which reads files.
+    pub(super) fn assemble(client: &Client, modules: Option<Folder>) -> Self {
+        let host = client.host().clone();
+        // Without the default module resolver, which reads files anywhere.
         let mut engine = Engine::new_raw();
         StandardPackage::new().register_into_engine(&mut engine);
+        engine.register_global_module(guard::module().into());
         engine.register_global_module(http::module(client).into());
         engine.register_static_module("http", http::namespace(client).into());
+        engine.disable_symbol("eval");
         engine.on_progress(run::progress);
-        engine.set_max_call_levels(128);
-        Self { engine }
+        engine.on_print(print_with(|_| {}));
+        engine.on_debug(|text, _, _| print_with(|_| {})(text));
+        let depth = host.sandbox.limits.call_depth.and_then(|depth| usize::try_from(depth).ok());
+        engine.set_max_call_levels(depth.unwrap_or(CALL_DEPTH));
+        if let Some(folder) = modules {
+            engine.set_module_resolver(folder);
+        }
+        Self { engine, host }
     }
 
     /// What scripts `print`. Default: nothing is shown.
     #[must_use]
     pub fn on_print(mut self, print: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        self.engine.on_print(print);
+        self.engine.on_print(print_with(print));
         self
     }
 
     /// What scripts `debug`, with the place. Default: nothing is shown.
     #[must_use]
     pub fn on_debug(mut self, debug: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        let debug = print_with(debug);
         self.engine.on_debug(move |text, _source, at| debug(&format!("{at:?}: {text}")));
         self
+    }
+
+    pub(super) fn executor(&self) -> Option<&Executor> {
+        self.host.executor.as_ref()
     }
 
     /// The engine itself, to register functions of your own.
@@ -106,11 +110,17 @@ impl ScriptEngine {
     ///
     /// # Errors
     ///
-    /// [`ScriptErrorKind::Parse`](super::ScriptErrorKind::Parse), with the place.
+    /// [`ScriptErrorKind::Parse`](super::ScriptErrorKind::Parse), with the place, also for a text that is larger than the
+    /// sandbox allows.
     pub fn compile(&self, name: &str, source: &str) -> Result<Script<'_>, ScriptError> {
+        let most = self.host.sandbox.limits.source_size.unwrap_or(u64::MAX);
+        if source.len() as u64 > most {
+            return Err(ScriptError::too_long(source.len(), most));
+        }
         let ast = self.engine.compile(source).map_err(|error| ScriptError::parse(&error, name, source))?;
         Ok(Script {
             engine: &self.engine,
+            sandbox: &self.host.sandbox,
             ast,
             name: name.to_owned(),
             source: source.to_owned(),
@@ -130,6 +140,15 @@ impl ScriptEngine {
     }
 }
 
+/// Shows what is printed as long as the budget lasts.
+fn print_with(show: impl Fn(&str) + Send + Sync + 'static) -> impl Fn(&str) + Send + Sync + 'static {
+    move |text| {
+        if run::current().meter.print(text.len() as u64 + 1).is_ok() {
+            show(text);
+        }
+    }
+}
+
 impl Default for ScriptEngine {
     fn default() -> Self {
         Self::new()
@@ -146,6 +165,7 @@ impl fmt::Debug for ScriptEngine {
 #[derive(Clone)]
 pub struct Script<'a> {
     engine: &'a Engine,
+    sandbox: &'a Sandbox,
     ast: AST,
     name: String,
     source: String,
@@ -156,7 +176,7 @@ pub struct Script<'a> {
 
 impl Script<'_> {
     /// The most time the script may run, waits for the network included. It is ended within milliseconds of that; it
-    /// cannot catch it. Default: unlimited.
+    /// cannot catch it. Where the sandbox has a limit as well, the shorter one holds. Default: unlimited.
     #[must_use]
     pub fn time_limit(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.time_limit = limit.into();
@@ -183,12 +203,43 @@ impl Script<'_> {
     ///
     /// What the script did not catch, and its limits.
     pub fn run(&self) -> Result<Dynamic, ScriptError> {
-        let _running = Running::enter(self.time_limit, self.cancel.clone());
+        self.run_with_usage().0
+    }
+
+    /// Runs the script as [`run`](Self::run) does, and tells what it has used.
+    pub fn run_with_usage(&self) -> (Result<Dynamic, ScriptError>, Usage) {
+        let limits = &self.sandbox.limits;
+        match limits.memory.and_then(|most| usize::try_from(most).ok()) {
+            Some(most) => {
+                let stack = most.saturating_mul(STACK_PER_BYTE).saturating_add(STACK);
+                stacker::grow(stack, || self.run_here(limits))
+            }
+            None => self.run_here(limits),
+        }
+    }
+
+    /// All that a run leaves behind is dropped in here, where the stack is large enough.
+    fn run_here(&self, limits: &Limits) -> (Result<Dynamic, ScriptError>, Usage) {
+        let time_limit = [self.time_limit, limits.time].into_iter().flatten().min();
+        let running = Running::enter(time_limit, self.cancel.clone(), Arc::new(Meter::new(limits.clone())));
         let mut scope = self.scope.clone();
         // The language's own code, and functions that were registered, may panic: that ends this run and nothing else.
-        catch_unwind(AssertUnwindSafe(|| self.engine.eval_ast_with_scope(&mut scope, &self.ast)))
-            .map_err(|panic| ScriptError::panicked(&*panic))?
-            .map_err(|error| ScriptError::runtime(*error, &self.name, &self.source))
+        let result = catch_unwind(AssertUnwindSafe(|| self.engine.eval_ast_with_scope(&mut scope, &self.ast)))
+            .map_err(|panic| ScriptError::panicked(&*panic))
+            .and_then(|result| {
+                result.map_err(|error| ScriptError::runtime(*error, limits, &self.name, &self.source))
+            })
+            .and_then(|value: Dynamic| match is_shallow(&value, MAX_DEPTH) {
+                true => Ok(value),
+                false => Err(ScriptError::too_deep()),
+            });
+        // What the script called may have hidden why it had to end.
+        let result = match run::current().meter.ended() {
+            Some(ended) => Err(result.err().unwrap_or_else(ScriptError::placeless).because(&ended)),
+            None => result,
+        };
+        let usage = running.usage();
+        (result, usage)
     }
 }
 

@@ -5,8 +5,10 @@ use std::fmt;
 
 use rhai::{Dynamic, EvalAltResult, Map, ParseError, Position};
 
-use super::run;
-use crate::error::{Error, panic_text};
+use super::meter::{Budget, Ended};
+use super::sandbox::{CALL_DEPTH, Denied, Limits};
+use super::value::{MAX_DEPTH, is_shallow};
+use crate::error::{Error, ErrorKind, panic_text};
 
 /// What a script is thrown for an error of the client.
 pub(super) fn thrown(error: &Error, at: Position) -> Box<EvalAltResult> {
@@ -19,8 +21,20 @@ pub(super) fn described(error: &Error, at: Position) -> Dynamic {
     if let Some(phase) = error.timeout_phase() {
         map.insert("phase".into(), phase.description().into());
     }
+    if error.kind() == ErrorKind::EgressDenied {
+        map.insert("permission".into(), "host".into());
+    }
     map.into()
 }
+
+/// What a script is thrown for something that its sandbox does not allow.
+pub(super) fn denied(permission: &str, message: &str, what: Option<&str>, at: Position) -> Box<EvalAltResult> {
+    let mut map = describe("denied", message, None, at);
+    map.insert("permission".into(), permission.into());
+    map.insert("what".into(), what.map_or(Dynamic::UNIT, |what| what.to_owned().into()));
+    again(map.into(), at)
+}
+
 
 /// Throws such a value.
 pub(super) fn again(value: Dynamic, at: Position) -> Box<EvalAltResult> {
@@ -38,6 +52,45 @@ pub(super) fn status(code: u16, reason: &str, url: &str, at: Position) -> Box<Ev
     let mut map = describe("status", message.trim(), Some(url), at);
     map.insert("status".into(), i64::from(code).into());
     Box::new(EvalAltResult::ErrorRuntime(map.into(), at))
+}
+
+/// Why a request of a script is not made.
+#[derive(Debug)]
+pub(super) enum Problem {
+    Invalid(String),
+    Denied { permission: &'static str, message: String, what: String },
+}
+
+impl Problem {
+    pub(super) fn denied(denied: &Denied, what: &str) -> Self {
+        let Denied { permission, message } = denied;
+        Self::Denied { permission, message: message.clone(), what: what.to_owned() }
+    }
+
+    /// A secret that is not for that host.
+    pub(super) fn secret(message: String, name: &str) -> Self {
+        Self::Denied { permission: "secret", message, what: name.to_owned() }
+    }
+
+    /// What the script is thrown.
+    pub(super) fn thrown(&self, at: Position) -> Box<EvalAltResult> {
+        match self {
+            Self::Invalid(message) => invalid(message, at),
+            Self::Denied { permission, message, what } => denied(permission, message, Some(what), at),
+        }
+    }
+}
+
+impl From<String> for Problem {
+    fn from(message: String) -> Self {
+        Self::Invalid(message)
+    }
+}
+
+impl From<&str> for Problem {
+    fn from(message: &str) -> Self {
+        Self::Invalid(message.to_owned())
+    }
 }
 
 pub(super) fn describe(kind: &str, message: &str, url: Option<&str>, at: Position) -> Map {
@@ -63,8 +116,27 @@ pub enum ScriptErrorKind {
     TimeLimit,
     /// It was cancelled.
     Cancelled,
+    /// A budget of its sandbox was used up. [`ScriptError::used`] and [`ScriptError::limit`] tell how much that was.
+    Budget(Budget),
     /// A function that it has called panicked, the language's own or one that was registered.
     Panicked,
+}
+
+/// What it is called outside, and the numbers of a budget.
+fn kind_of(ended: &Ended) -> (ScriptErrorKind, Option<(u64, u64)>) {
+    match *ended {
+        Ended::Time(_) => (ScriptErrorKind::TimeLimit, None),
+        Ended::Cancelled => (ScriptErrorKind::Cancelled, None),
+        Ended::Budget { budget, limit, used } => (ScriptErrorKind::Budget(budget), Some((limit, used))),
+    }
+}
+
+/// A thrown value as text, within bounds.
+fn shown(value: &Dynamic) -> String {
+    if value.is_array() || value.is_map() {
+        return super::value::to_json(value).unwrap_or_else(|problem| format!("{}: {problem}", value.type_name()));
+    }
+    value.to_string()
 }
 
 /// A script ended with an error. `Display` is one line; [`render`](Self::render) shows the line of code.
@@ -80,6 +152,8 @@ struct Inner {
     column: Option<usize>,
     /// The name of the script and the line of code.
     place: Option<(String, String)>,
+    /// Of a budget: what it was, and what was used.
+    budget: Option<(u64, u64)>,
 }
 
 impl ScriptError {
@@ -87,7 +161,36 @@ impl ScriptError {
         Self::new(ScriptErrorKind::Parse, error.err_type().to_string(), None, error.position(), name, source)
     }
 
-    pub(super) fn runtime(error: EvalAltResult, name: &str, source: &str) -> Self {
+    /// The text of a script is larger than is allowed.
+    pub(super) fn too_long(bytes: usize, most: u64) -> Self {
+        let message = format!("the script has {bytes} bytes, and {most} are allowed");
+        Self::new(ScriptErrorKind::Parse, message, None, Position::NONE, "", "")
+    }
+
+    /// The value of a script is nested too deeply to be handed on.
+    pub(super) fn too_deep() -> Self {
+        let message = format!("the value of the script is nested deeper than {MAX_DEPTH} levels");
+        Self::new(ScriptErrorKind::Runtime, message, None, Position::NONE, "", "")
+    }
+
+    /// An error that has no place yet, and no reason.
+    pub(super) fn placeless() -> Self {
+        Self::new(ScriptErrorKind::Runtime, String::new(), None, Position::NONE, "", "")
+    }
+
+    /// The same place, where the run had to end for this reason.
+    pub(super) fn because(mut self, ended: &Ended) -> Self {
+        let (kind, budget) = kind_of(ended);
+        let inner = &mut *self.0;
+        (inner.kind, inner.budget, inner.message, inner.value) = (kind, budget, ended.to_string(), None);
+        self
+    }
+
+    fn ended_at(ended: &Ended, at: Position, name: &str, source: &str) -> Self {
+        Self::new(ScriptErrorKind::Runtime, String::new(), None, at, name, source).because(ended)
+    }
+
+    pub(super) fn runtime(error: EvalAltResult, limits: &Limits, name: &str, source: &str) -> Self {
         // The innermost call tells what went wrong; the outer ones only how the script got there.
         let mut error = error;
         while let EvalAltResult::ErrorInFunctionCall(_, _, inner, _) = error {
@@ -95,21 +198,23 @@ impl ScriptError {
         }
         let at = error.position();
         match error {
-            EvalAltResult::ErrorTerminated(reason, _) => {
-                let cancelled = reason.read_lock::<rhai::ImmutableString>().is_some_and(|text| *text == run::CANCELLED);
-                let (kind, message) = if cancelled {
-                    (ScriptErrorKind::Cancelled, "the script was cancelled")
-                } else {
-                    (ScriptErrorKind::TimeLimit, "the script's time limit was reached")
-                };
-                Self::new(kind, message.into(), None, at, name, source)
+            EvalAltResult::ErrorTerminated(reason, _) => match reason.read_lock::<Ended>() {
+                Some(ended) => Self::ended_at(&ended, at, name, source),
+                None => Self::new(ScriptErrorKind::Cancelled, format!("terminated: {reason}"), None, at, name, source),
+            },
+            EvalAltResult::ErrorStackOverflow(_) => {
+                let limit = limits.call_depth.unwrap_or(CALL_DEPTH as u64);
+                let ended = Ended::Budget { budget: Budget::CallDepth, limit, used: limit + 1 };
+                Self::ended_at(&ended, at, name, source)
             }
             EvalAltResult::ErrorRuntime(value, _) => {
                 let message = match value.read_lock::<Map>() {
-                    Some(map) => map.get("message").map_or_else(|| value.to_string(), ToString::to_string),
-                    None => value.to_string(),
+                    Some(map) => map.get("message").map_or_else(|| shown(&value), shown),
+                    None => shown(&value),
                 };
-                Self::new(ScriptErrorKind::Runtime, message, Some(value), at, name, source)
+                // Whoever drops it later may have less of a stack.
+                let value = is_shallow(&value, MAX_DEPTH).then_some(value);
+                Self::new(ScriptErrorKind::Runtime, message, value, at, name, source)
             }
             EvalAltResult::ErrorParsing(kind, _) => {
                 Self::new(ScriptErrorKind::Parse, kind.to_string(), None, at, name, source)
@@ -141,12 +246,22 @@ impl ScriptError {
         let place = code.map(|code| (name.to_owned(), code.to_owned()));
         // One line, whatever a script or a server put into it.
         let message = message.lines().collect::<Vec<_>>().join(" ");
-        Self(Box::new(Inner { kind, message, value, line, column: at.position(), place }))
+        Self(Box::new(Inner { kind, message, value, line, column: at.position(), place, budget: None }))
     }
 
     /// Why it ended.
     pub fn kind(&self) -> ScriptErrorKind {
         self.0.kind
+    }
+
+    /// How much of a budget was used, with what went beyond it.
+    pub fn used(&self) -> Option<u64> {
+        self.0.budget.map(|(_, used)| used)
+    }
+
+    /// How much of a budget there was.
+    pub fn limit(&self) -> Option<u64> {
+        self.0.budget.map(|(limit, _)| limit)
     }
 
     /// What went wrong, without the place.

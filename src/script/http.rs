@@ -1,13 +1,15 @@
 //! The functions that scripts call. Each makes a request on a client and waits as long as the script may, or starts it and
 //! gives a promise of its response.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
-use rhai::{Dynamic, FLOAT, INT, Map, Module, NativeCallContext, def_package};
+use rhai::{Dynamic, FLOAT, INT, Map, Module, NativeCallContext, Position, def_package};
 
 use super::client::{self, Client, verbs};
-use super::{Space, failure, promise, reply, run, stream, value, websocket};
+use super::failure::Problem;
+use super::{Space, download, failure, promise, reply, run, secret, stream, value, websocket};
 use crate::client::HttpClient;
 
 def_package! {
@@ -21,7 +23,7 @@ def_package! {
 
 /// The HTTP functions on a client, to be registered with [`rhai::Engine::register_global_module`].
 pub fn http_module(client: HttpClient) -> Module {
-    module(&Client::new(client))
+    module(&Client::new(client, Arc::default()))
 }
 
 pub(super) fn module(client: &Client) -> Module {
@@ -30,13 +32,16 @@ pub(super) fn module(client: &Client) -> Module {
     requests(module, client, Space::Global);
     promise::register(module, client, Space::Global);
     stream::register(module, client, Space::Global);
+    download::register(module, client, Space::Global);
     websocket::register(module, client, Space::Global);
     promise::register_type(module);
     client::register_type(module);
     stream::register_type(module);
+    download::register_type(module);
     websocket::register_type(module);
     reply::register(module);
-    helpers(module);
+    secret::register(module, &client.host().secrets);
+    helpers(module, client);
     built
 }
 
@@ -46,6 +51,7 @@ pub(super) fn namespace(client: &Client) -> Module {
     requests(&mut built, client, Space::Http);
     promise::register(&mut built, client, Space::Http);
     stream::register(&mut built, client, Space::Http);
+    download::register(&mut built, client, Space::Http);
     websocket::register(&mut built, client, Space::Http);
     client::register(&mut built, client);
     built
@@ -81,7 +87,19 @@ fn requests(module: &mut Module, client: &Client, space: Space) {
     }
 }
 
-fn helpers(module: &mut Module) {
+fn helpers(module: &mut Module, client: &Client) {
+    let host = client.host().clone();
+    let variable = move |name: &str, at: Position| {
+        let allowed = host.sandbox.check_variable(name).map_err(|denied| Problem::denied(&denied, name).thrown(at));
+        allowed.map(|()| host.variables.as_ref().and_then(|variables| variables(name)))
+    };
+    let with_default = variable.clone();
+    Space::Plain.function("env").set_into_module(module, move |ctx: NativeCallContext, name: &str| {
+        variable(name, ctx.call_position()).map(|value| value.map_or(Dynamic::UNIT, Dynamic::from))
+    });
+    Space::Plain.function("env").set_into_module(module, move |ctx: NativeCallContext, name: &str, default: &str| {
+        with_default(name, ctx.call_position()).map(|value| value.unwrap_or_else(|| default.to_owned()))
+    });
     Space::Plain.function("parse_json").set_into_module(module, |ctx: NativeCallContext, text: &str| {
         value::from_json(text.as_bytes())
             .map_err(|message| failure::invalid(&format!("not JSON: {message}"), ctx.call_position()))

@@ -67,13 +67,22 @@
 //! - `spec`: a request as a script describes it. `reply`: a response. `value`: values to JSON and back.
 //! - `failure`: errors on their way into and out of a script.
 
+mod builder;
 mod client;
+mod download;
 mod engine;
 mod failure;
+mod guard;
+mod host;
 mod http;
+mod meter;
+mod modules;
+mod native;
 mod promise;
 mod reply;
 mod run;
+mod sandbox;
+mod secret;
 mod spec;
 mod stream;
 mod tasks;
@@ -107,9 +116,15 @@ impl Space {
     }
 }
 
-pub use self::engine::{RequestTrace, Script, ScriptEngine};
+pub use self::builder::ScriptEngineBuilder;
+pub use self::engine::{Script, ScriptEngine};
 pub use self::failure::{ScriptError, ScriptErrorKind};
+pub use self::host::{DownloadProgress, RequestTrace};
 pub use self::http::{HttpPackage, http_module};
+pub use self::meter::{Budget, Usage};
+pub use self::native::AsyncFunction;
+pub use self::sandbox::Sandbox;
 pub use crate::client::CancelToken;
+pub use crate::ffi::allocator::MeteredAllocator;
 /// The script language's own crate, for values and engines of your own.
 pub use rhai;

@@ -1,5 +1,6 @@
 //! A response in a script: whole, in memory. Sends nothing.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use super::{Space, Thrown, failure, value};
 use crate::client::ResponseExt;
 use crate::error::Error;
 use crate::handler::Metrics;
+use crate::secret::Concealed;
 
 /// A response, whole.
 #[derive(Clone)]
@@ -27,7 +29,18 @@ struct ReplyParts {
 }
 
 impl Reply {
-    pub(super) fn new(response: Response<()>, body: Vec<u8>) -> Self {
+    /// What the server says back of the request's secrets is not for the script.
+    pub(super) fn new(mut response: Response<()>, mut body: Vec<u8>, concealed: &Concealed) -> Self {
+        if !concealed.is_empty() {
+            if let Cow::Owned(clean) = concealed.scrub(&body) {
+                body = clean;
+            }
+            for value in response.headers_mut().values_mut() {
+                if let Cow::Owned(clean) = concealed.scrub(value.as_bytes()) {
+                    *value = HeaderValue::try_from(clean).unwrap_or(HeaderValue::from_static("[secret]"));
+                }
+            }
+        }
         Self(Arc::new(ReplyParts {
             status: response.status(),
             url: response.effective_uri().cloned(),

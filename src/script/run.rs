@@ -1,61 +1,208 @@
-//! The limits of the script that runs on this thread. Every wait of a script goes through here.
+//! The run that is under way on this thread: its limits, and its waits. Every wait of a script goes through here.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use rhai::{Dynamic, EvalAltResult, Position};
 
+use super::meter::{Budget, Ended, Meter, Usage};
 use super::tasks::Tasks;
 use crate::client::blocking::{Patience, block_on_with};
 use crate::client::{CancelToken, HttpClient};
 use crate::error::{Error, ErrorKind, TimeoutPhase};
+use crate::ffi::allocator;
 
-/// What a script's thrown termination says when its time was up.
-pub(super) const OUT_OF_TIME: &str = "time limit";
-/// And when it was cancelled.
-pub(super) const CANCELLED: &str = "cancelled";
-
-/// Operations of a script between two looks at its limits.
+/// The most operations of a script between two looks at its clock.
 const LOOK: u64 = 256;
+/// Looks are this far apart in time, about: operations on large values take long.
+const EVERY: Duration = Duration::from_millis(1);
 
 thread_local! {
     /// The scripts that run on this thread, the innermost last. The first stands for what runs without any limits, in
     /// engines of other makes.
-    static RUNNING: RefCell<Vec<Rc<Run>>> = RefCell::new(vec![Rc::new(Run::new(Patience::default()))]);
+    static RUNNING: RefCell<Vec<Rc<Run>>> = RefCell::new(vec![Rc::new(Run::unlimited())]);
+
+    /// What is counted at each operation of the innermost script.
+    static STEPS: Steps = const { Steps::new() };
 }
 
 /// A script that runs: how long it may, and what it has under way.
 pub(super) struct Run {
     patience: Patience,
+    time_limit: Option<Duration>,
     pub(super) tasks: Tasks,
+    pub(super) meter: Arc<Meter>,
     /// Like that of no other run.
     pub(super) number: u64,
+    started: Instant,
 }
 
 impl Run {
-    fn new(patience: Patience) -> Self {
+    fn new(time_limit: Option<Duration>, cancel: Option<CancelToken>, meter: Arc<Meter>) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        Self { patience, tasks: Tasks::default(), number: NUMBER.fetch_add(1, Ordering::Relaxed) }
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let started = Instant::now();
+        // A limit beyond what the clock can hold is as good as none.
+        let deadline = time_limit.and_then(|limit| started.checked_add(limit));
+        let patience = Patience { deadline, cancel };
+        Self { patience, time_limit, tasks: Tasks::default(), meter, number, started }
+    }
+
+    fn unlimited() -> Self {
+        Self::new(None, None, Arc::default())
+    }
+
+    /// The time since its beginning.
+    pub(super) fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Why it has to end, if it has.
+    fn check(&self) -> Result<(), Ended> {
+        if let Some(ended) = self.meter.ended() {
+            return Err(ended);
+        }
+        self.patience.check().map_err(|error| self.ended_by(&error))
+    }
+
+    /// The end of patience.
+    fn ended_by(&self, error: &Error) -> Ended {
+        debug_assert!(
+            error.kind() == ErrorKind::Cancelled || error.timeout_phase() == Some(TimeoutPhase::Deadline),
+            "only these end patience"
+        );
+        self.meter.end(if error.is_timeout() { Ended::Time(self.time_limit) } else { Ended::Cancelled })
+    }
+
+    /// Goes on with the tasks while something is waited for, and no longer than the run may.
+    async fn beside<F: Future>(&self, future: F) -> Result<F::Output, Ended> {
+        let mut future = pin!(future);
+        std::future::poll_fn(|cx| {
+            self.tasks.poll(cx);
+            let polled = future.as_mut().poll(cx);
+            match self.meter.ended() {
+                Some(ended) => Poll::Ready(Err(ended)),
+                None => polled.map(Ok),
+            }
+        })
+        .await
+    }
+}
+
+/// Counted without a lock, for it happens at each operation.
+struct Steps {
+    operations: Cell<u64>,
+    most_operations: Cell<u64>,
+    /// As the allocator counts, which knows no beginning.
+    tally_at_start: Cell<isize>,
+    most_tally: Cell<isize>,
+    peak_tally: Cell<isize>,
+    look_at: Cell<u64>,
+    stride: Cell<u64>,
+    looked: Cell<Option<Instant>>,
+}
+
+impl Steps {
+    const fn new() -> Self {
+        Self {
+            operations: Cell::new(0),
+            most_operations: Cell::new(u64::MAX),
+            tally_at_start: Cell::new(0),
+            most_tally: Cell::new(isize::MAX),
+            peak_tally: Cell::new(0),
+            look_at: Cell::new(1),
+            stride: Cell::new(1),
+            looked: Cell::new(None),
+        }
+    }
+
+    fn of(meter: &Meter) -> Self {
+        let (steps, now) = (Self::new(), allocator::tally());
+        let limits = meter.limits();
+        steps.most_operations.set(limits.operations.unwrap_or(u64::MAX));
+        steps.tally_at_start.set(now);
+        steps.peak_tally.set(now);
+        let most = limits.memory.and_then(|most| isize::try_from(most).ok());
+        steps.most_tally.set(most.map_or(isize::MAX, |most| now.saturating_add(most)));
+        steps
+    }
+
+    /// Puts others in place of these, which are given back.
+    fn swap(&self, other: &Self) {
+        self.operations.swap(&other.operations);
+        self.most_operations.swap(&other.most_operations);
+        self.tally_at_start.swap(&other.tally_at_start);
+        self.most_tally.swap(&other.most_tally);
+        self.peak_tally.swap(&other.peak_tally);
+        self.look_at.swap(&other.look_at);
+        self.stride.swap(&other.stride);
+        self.looked.swap(&other.looked);
+    }
+
+    fn memory(&self, tally: isize) -> u64 {
+        u64::try_from(tally.saturating_sub(self.tally_at_start.get())).unwrap_or(0)
+    }
+
+    /// Counts one. Whether the clock should be looked at.
+    fn step(&self) -> Result<bool, (Budget, u64)> {
+        let operations = self.operations.get() + 1;
+        self.operations.set(operations);
+        if operations > self.most_operations.get() {
+            return Err((Budget::Operations, operations));
+        }
+        let tally = allocator::tally();
+        if tally > self.peak_tally.get() {
+            self.peak_tally.set(tally);
+            if tally > self.most_tally.get() {
+                return Err((Budget::Memory, self.memory(tally)));
+            }
+        }
+        Ok(operations >= self.look_at.get())
+    }
+
+    /// Looks come closer where operations take long.
+    fn looked(&self) {
+        let now = Instant::now();
+        let slow = self.looked.replace(Some(now)).is_some_and(|before| now - before > EVERY);
+        let stride = if slow { self.stride.get() / 4 } else { self.stride.get() * 2 };
+        self.stride.set(stride.clamp(1, LOOK));
+        self.look_at.set(self.operations.get() + self.stride.get());
     }
 }
 
 /// Marks a script as running on this thread until it drops. What it has under way then ends.
-pub(super) struct Running(());
+pub(super) struct Running {
+    outer: Steps,
+}
 
 impl Running {
-    pub(super) fn enter(time_limit: Option<Duration>, cancel: Option<CancelToken>) -> Self {
-        // A limit beyond what the clock can hold is as good as none.
-        let deadline = time_limit.and_then(|limit| Instant::now().checked_add(limit));
-        RUNNING.with_borrow_mut(|stack| stack.push(Rc::new(Run::new(Patience { deadline, cancel }))));
-        Self(())
+    pub(super) fn enter(time_limit: Option<Duration>, cancel: Option<CancelToken>, meter: Arc<Meter>) -> Self {
+        let outer = Steps::of(&meter);
+        RUNNING.with_borrow_mut(|stack| stack.push(Rc::new(Run::new(time_limit, cancel, meter))));
+        STEPS.with(|steps| steps.swap(&outer));
+        Self { outer }
+    }
+
+    /// What the script has used so far.
+    pub(super) fn usage(&self) -> Usage {
+        let run = current();
+        STEPS.with(|steps| Usage {
+            time: run.started.elapsed(),
+            operations: steps.operations.get(),
+            memory: steps.memory(steps.peak_tally.get()),
+            ..run.meter.usage()
+        })
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
+        STEPS.with(|steps| steps.swap(&self.outer));
         // Its tasks are dropped when nothing is borrowed any more.
         let run = RUNNING.with_borrow_mut(Vec::pop);
         drop(run);
@@ -64,7 +211,8 @@ impl Drop for Running {
 
 /// The script that runs on this thread.
 pub(super) fn current() -> Rc<Run> {
-    RUNNING.with_borrow(|stack| stack.last().cloned()).unwrap_or_else(|| Rc::new(Run::new(Patience::default())))
+    let found = RUNNING.with_borrow(|stack| stack.last().cloned());
+    found.unwrap_or_else(|| Rc::new(Run::unlimited()))
 }
 
 /// Waits for what `start` starts on a client, as long as the script may. The future is dropped when its time is up.
@@ -74,7 +222,8 @@ pub(super) fn current() -> Rc<Run> {
 /// A termination that no script can catch.
 pub(super) fn wait<F: Future>(client: &HttpClient, start: impl FnOnce() -> F) -> Result<F::Output, Box<EvalAltResult>> {
     let run = current();
-    client.wait_for(&run.patience, || run.tasks.beside(start())).map_err(|error| terminated(&error))
+    let waited = client.wait_for(&run.patience, || run.beside(start()));
+    waited.unwrap_or_else(|error| Err(run.ended_by(&error))).map_err(terminated)
 }
 
 /// Waits for something that is under way, as long as the script may and no longer than to the deadline: `None` then.
@@ -89,10 +238,10 @@ pub(super) fn wait_until<F: Future>(
     let run = current();
     let own = deadline.filter(|own| run.patience.deadline.is_none_or(|end| *own < end));
     let patience = Patience { deadline: own.or(run.patience.deadline), cancel: run.patience.cancel.clone() };
-    match block_on_with(run.tasks.beside(future), &patience) {
-        Ok(output) => Ok(Some(output)),
+    match block_on_with(run.beside(future), &patience) {
+        Ok(output) => output.map(Some).map_err(terminated),
         Err(error) if own.is_some() && error.is_timeout() => Ok(None),
-        Err(error) => Err(terminated(&error)),
+        Err(error) => Err(terminated(run.ended_by(&error))),
     }
 }
 
@@ -103,24 +252,44 @@ pub(super) fn sleep(time: Duration) -> Result<(), Box<EvalAltResult>> {
 }
 
 /// Looked at between the operations of a script: the reason to end it, if there is one.
-pub(super) fn progress(operations: u64) -> Option<Dynamic> {
-    // The clock is not read for each operation.
-    if !operations.is_multiple_of(LOOK) {
-        return None;
+pub(super) fn progress(_operations: u64) -> Option<Dynamic> {
+    // Counted here: the language forgets what a callback did.
+    match STEPS.with(Steps::step) {
+        Ok(false) => None,
+        Ok(true) => {
+            let run = current();
+            run.tasks.poll(&mut Context::from_waker(Waker::noop()));
+            let checked = run.check();
+            STEPS.with(Steps::looked);
+            checked.err().map(Dynamic::from)
+        }
+        Err((budget, used)) => {
+            let meter = &current().meter;
+            let limits = meter.limits();
+            let limit = if budget == Budget::Memory { limits.memory } else { limits.operations };
+            Some(Dynamic::from(meter.exceeded(budget, limit.unwrap_or_default(), used)))
+        }
     }
+}
+
+/// Bytes that the values of the script may still grow by.
+pub(super) fn room() -> usize {
+    STEPS.with(|steps| usize::try_from(steps.most_tally.get().saturating_sub(allocator::tally())).unwrap_or(0))
+}
+
+/// Whether the script has to end at its next operation.
+pub(super) fn has_ended() -> bool {
+    current().meter.ended().is_some()
+}
+
+/// Ends the script because a value would need this much memory.
+pub(super) fn out_of_memory(bytes: usize) -> Box<EvalAltResult> {
     let run = current();
-    run.tasks.poll(&mut Context::from_waker(Waker::noop()));
-    run.patience.check().err().map(|error| reason(&error).into())
+    let used = STEPS.with(|steps| steps.memory(allocator::tally())).saturating_add(bytes as u64);
+    terminated(run.meter.exceeded(Budget::Memory, run.meter.limits().memory.unwrap_or_default(), used))
 }
 
-fn terminated(error: &Error) -> Box<EvalAltResult> {
-    Box::new(EvalAltResult::ErrorTerminated(reason(error).into(), Position::NONE))
-}
-
-fn reason(error: &Error) -> &'static str {
-    debug_assert!(
-        error.kind() == ErrorKind::Cancelled || error.timeout_phase() == Some(TimeoutPhase::Deadline),
-        "only these end patience"
-    );
-    if error.is_timeout() { OUT_OF_TIME } else { CANCELLED }
+/// Ends the script at the next operation, and at once where this is thrown.
+pub(super) fn terminated(ended: Ended) -> Box<EvalAltResult> {
+    Box::new(EvalAltResult::ErrorTerminated(Dynamic::from(ended), Position::NONE))
 }

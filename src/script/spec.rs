@@ -1,15 +1,24 @@
 //! A request as a script describes it, by arguments and a map of options, and what it becomes. Sends nothing.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri};
 use rhai::{Array, Blob, Dynamic, FLOAT, INT, ImmutableString, Map};
 use url::Url;
+use zeroize::Zeroizing;
 
+use super::failure::Problem;
+use super::host::Host;
+use super::secret::{Kept, Secret};
 use super::value;
-use crate::body::AsyncBody;
+use crate::body::multipart::{Form, Part};
+use crate::body::{AsyncBody, Body};
 use crate::config::{Configurable, RedirectPolicy, RequestConfig};
+use crate::secret::{Concealed, secret_value};
 
 /// The time a script's request may take unless it says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -24,11 +33,13 @@ pub(super) struct Usual {
     timeout: Duration,
     redirects: u32,
     max_size: u64,
+    /// Those that the client sends with each request.
+    pub(super) secrets: Vec<Arc<Kept>>,
 }
 
 impl Default for Usual {
     fn default() -> Self {
-        Self { timeout: TIMEOUT, redirects: REDIRECTS, max_size: MAX_SIZE }
+        Self { timeout: TIMEOUT, redirects: REDIRECTS, max_size: MAX_SIZE, secrets: Vec::new() }
     }
 }
 
@@ -47,26 +58,60 @@ impl Usual {
 
 /// A request as a script describes it.
 pub(super) struct Spec {
+    host: Arc<Host>,
     method: Method,
     url: String,
     headers: HeaderMap,
-    query: Vec<(String, String)>,
-    body: Option<(Vec<u8>, &'static str)>,
+    query: Vec<Pair>,
+    body: Option<(AsyncBody, HeaderValue)>,
     usual: Usual,
     auth: Option<Auth>,
+    /// Those in its headers, and those in its body.
+    secrets: Vec<Arc<Kept>>,
+    secrets_in_body: Vec<Arc<Kept>>,
 }
 
 pub(super) enum Auth {
-    Basic(String, String),
-    Bearer(String),
+    Basic(String, Zeroizing<String>),
+    Bearer(Zeroizing<String>),
 }
 
-const OPTIONS: &[&str] =
-    &["method", "url", "headers", "query", "body", "json", "form", "timeout", "auth", "redirects", "max_size"];
+const OPTIONS: &[&str] = &[
+    "method",
+    "url",
+    "headers",
+    "query",
+    "body",
+    "json",
+    "form",
+    "multipart",
+    "file",
+    "timeout",
+    "auth",
+    "redirects",
+    "max_size",
+];
+
+/// The kinds of a body that is not given by the call itself.
+const BODIES: &str = "`body`, `json`, `form`, `multipart` and `file`";
 
 impl Spec {
-    pub(super) fn new(method: Method, url: String, usual: Usual) -> Self {
-        Self { method, url, headers: HeaderMap::new(), query: Vec::new(), body: None, usual, auth: None }
+    pub(super) fn new(host: Arc<Host>, method: Method, url: String, usual: Usual) -> Result<Self, Problem> {
+        if let Err(denied) = host.sandbox.check_method(&method) {
+            return Err(Problem::denied(&denied, method.as_str()));
+        }
+        Ok(Self {
+            host,
+            method,
+            url,
+            headers: HeaderMap::new(),
+            query: Vec::new(),
+            body: None,
+            usual,
+            auth: None,
+            secrets: Vec::new(),
+            secrets_in_body: Vec::new(),
+        })
     }
 
     /// The most bytes of the response.
@@ -75,61 +120,149 @@ impl Spec {
     }
 
     /// Applies options, but those in `elsewhere`, which the caller has read.
-    pub(super) fn apply(&mut self, options: &Map, elsewhere: &[&str]) -> Result<(), String> {
+    pub(super) fn apply(&mut self, options: &Map, elsewhere: &[&str]) -> Result<(), Problem> {
         for (name, given) in options {
             match name.as_str() {
                 name if elsewhere.contains(&name) => {}
-                "headers" => self.headers = header_map(given)?,
-                "query" => self.query = pairs(given, "query")?,
+                "headers" => self.headers = header_map(given, &mut self.secrets)?,
+                "query" => self.query = pairs(given, "query", None)?,
                 "body" => self.set_body(given)?,
-                "json" => self.put_body((value::to_json(given)?.into_bytes(), "application/json"))?,
+                "json" => self.set_json(given)?,
                 "form" => {
                     let mut form = url::form_urlencoded::Serializer::new(String::new());
-                    form.extend_pairs(pairs(given, "form")?);
-                    self.put_body((form.finish().into_bytes(), "application/x-www-form-urlencoded"))?;
+                    for pair in pairs(given, "form", Some(&mut self.secrets_in_body))? {
+                        form.append_pair(&pair.name, &pair.value);
+                    }
+                    let form = form.finish();
+                    self.put_body(self.bytes(form.into_bytes()), "application/x-www-form-urlencoded")?;
                 }
-                "auth" => self.auth = Some(Auth::of(given)?),
+                "multipart" => self.set_multipart(given)?,
+                "file" => {
+                    let path = text(given, "file")?;
+                    let part = self.file(&path)?;
+                    self.put_body(part.into(), "application/octet-stream")?;
+                }
+                "auth" => self.auth = Some(Auth::of(given, &mut self.secrets)?),
                 name if self.usual.set(name, given)? => {}
                 own @ ("method" | "url") => {
-                    return Err(format!("`{own}` is given by the call itself, not as an option"));
+                    return Err(format!("`{own}` is given by the call itself, not as an option").into());
                 }
-                other => return Err(unknown(other, OPTIONS)),
+                other => return Err(unknown(other, OPTIONS).into()),
             }
         }
         Ok(())
     }
 
-    pub(super) fn set_body(&mut self, given: &Dynamic) -> Result<(), String> {
+    pub(super) fn set_body(&mut self, given: &Dynamic) -> Result<(), Problem> {
         if given.is_unit() {
             return Ok(());
         }
-        let body = if let Some(text) = given.read_lock::<ImmutableString>() {
-            (text.as_bytes().to_vec(), "text/plain; charset=utf-8")
-        } else if let Some(blob) = given.read_lock::<Blob>() {
-            (blob.clone(), "application/octet-stream")
-        } else if given.is_map() || given.is_array() {
-            (value::to_json(given)?.into_bytes(), "application/json")
-        } else {
-            return Err(format!("a body is a string, a blob, a map or an array, not {}", given.type_name()));
-        };
-        self.put_body(body)
+        if let Some(text) = given.read_lock::<ImmutableString>() {
+            return self.put_body(text.as_bytes().to_vec().into(), "text/plain; charset=utf-8");
+        }
+        if let Some(blob) = given.read_lock::<Blob>() {
+            return self.put_body(blob.clone().into(), "application/octet-stream");
+        }
+        if given.is_map() || given.is_array() {
+            return self.set_json(given);
+        }
+        Err(format!("a body is a string, a blob, a map or an array, not {}", given.type_name()).into())
     }
 
-    fn put_body(&mut self, body: (Vec<u8>, &'static str)) -> Result<(), String> {
-        match self.body.replace(body) {
+    fn set_json(&mut self, given: &Dynamic) -> Result<(), Problem> {
+        let json = value::to_json_with_secrets(given, &mut self.secrets_in_body)?;
+        self.put_body(self.bytes(json.into_bytes()), "application/json")
+    }
+
+    /// Fields of a form with files: a map, or an array of names and values where their order counts.
+    fn set_multipart(&mut self, given: &Dynamic) -> Result<(), Problem> {
+        let mut form = Form::new();
+        if let Some(fields) = given.read_lock::<Map>() {
+            for (name, value) in fields.iter() {
+                form = form.part(name, self.part(name, value)?);
+            }
+        } else if let Some(fields) = given.read_lock::<Array>() {
+            for field in fields.iter() {
+                let pair = field.read_lock::<Array>();
+                let Some([name, value]) = pair.as_ref().map(|pair| pair.as_slice()) else {
+                    return Err("each item of the array `multipart` is an array of a name and a value".into());
+                };
+                let name = text(name, "the name of a field")?;
+                form = form.part(&name, self.part(&name, value)?);
+            }
+        } else {
+            return Err(format!("`multipart` is a map or an array, not {}", given.type_name()).into());
+        }
+        let content_type = form.content_type();
+        self.put_typed(form.into(), content_type)
+    }
+
+    fn part(&mut self, name: &str, value: &Dynamic) -> Result<Part, Problem> {
+        if let Some(blob) = value.read_lock::<Blob>() {
+            return Ok(Part::bytes(blob.clone()));
+        }
+        let Some(described) = value.read_lock::<Map>() else {
+            return Ok(Part::text(scalar(value, name, Some(&mut self.secrets_in_body))?.as_str()));
+        };
+        let mut part = match (described.get("file"), described.get("content")) {
+            (Some(path), None) => {
+                let path = text(path, "file")?;
+                let part = Part::new(self.file(&path)?);
+                match Path::new(&path).file_name() {
+                    Some(own) => part.file_name(own.to_string_lossy()),
+                    None => part,
+                }
+            }
+            (None, Some(content)) => match content.read_lock::<Blob>() {
+                Some(blob) => Part::bytes(blob.clone()),
+                None => Part::text(text(content, "content")?),
+            },
+            _ => return Err(format!("the part `{name}` has either a `file` or a `content`").into()),
+        };
+        for (option, value) in described.iter() {
+            match option.as_str() {
+                "file" | "content" => {}
+                "name" => part = part.file_name(text(value, "name")?),
+                "type" => part = part.content_type(text(value, "type")?).map_err(|error| error.chain())?,
+                other => return Err(unknown(other, &["file", "content", "name", "type"]).into()),
+            }
+        }
+        Ok(part)
+    }
+
+    /// A file that the sandbox lets scripts read.
+    fn file(&self, path: &str) -> Result<Body, Problem> {
+        let real = self.host.sandbox.check_readable(Path::new(path)).map_err(|denied| Problem::denied(&denied, path))?;
+        Body::from_path(&real).map_err(|error| format!("the file `{path}`: {error}").into())
+    }
+
+    /// Bytes of a body; overwritten after use if there is a secret among them.
+    fn bytes(&self, bytes: Vec<u8>) -> AsyncBody {
+        if self.secrets_in_body.is_empty() {
+            return bytes.into();
+        }
+        Bytes::from_owner(Zeroizing::new(bytes)).into()
+    }
+
+    fn put_body(&mut self, body: AsyncBody, content_type: &'static str) -> Result<(), Problem> {
+        self.put_typed(body, HeaderValue::from_static(content_type))
+    }
+
+    fn put_typed(&mut self, body: AsyncBody, content_type: HeaderValue) -> Result<(), Problem> {
+        match self.body.replace((body, content_type)) {
             None => Ok(()),
-            Some(_) => Err("more than one of `body`, `json` and `form`".into()),
+            Some(_) => Err(format!("more than one of {BODIES}").into()),
         }
     }
 
     /// The request. Its time limit is for all of it.
-    pub(super) fn into_request(self) -> Result<Request<AsyncBody>, String> {
+    pub(super) fn into_request(self) -> Result<Request<AsyncBody>, Problem> {
         let limit = Some(self.usual.timeout);
         self.into_request_with(RequestConfig { timeout: Some(limit), ..RequestConfig::default() })
     }
 
     /// The request. Its response may go on for ever; the time limit is for its head.
-    pub(super) fn into_endless_request(self) -> Result<Request<AsyncBody>, String> {
+    pub(super) fn into_endless_request(self) -> Result<Request<AsyncBody>, Problem> {
         let limit = Some(self.usual.timeout);
         self.into_request_with(RequestConfig {
             timeout: Some(None),
@@ -138,40 +271,60 @@ impl Spec {
         })
     }
 
-    fn into_request_with(self, limits: RequestConfig) -> Result<Request<AsyncBody>, String> {
+    fn into_request_with(self, limits: RequestConfig) -> Result<Request<AsyncBody>, Problem> {
         let uri = uri(&self.url, &self.query)?;
+        let all = || self.usual.secrets.iter().chain(&self.secrets).chain(&self.secrets_in_body);
+        for kept in all() {
+            kept.check(&uri).map_err(|message| Problem::secret(message, kept.name()))?;
+        }
         let redirects = match self.usual.redirects {
             0 => RedirectPolicy::None,
             most => RedirectPolicy::Limit(most),
         };
-        let mut request = Request::builder().method(self.method).uri(uri).extension(RequestConfig {
-            metrics: Some(true),
-            redirect_policy: Some(redirects),
-            ..limits
-        });
-        request = match self.auth {
-            Some(Auth::Basic(user, password)) => request.basic_auth(user, password),
-            Some(Auth::Bearer(token)) => request.bearer_auth(token),
+        let mut config = RequestConfig { metrics: Some(true), redirect_policy: Some(redirects), ..limits };
+        for kept in &self.secrets_in_body {
+            // A redirect may ask for the body again.
+            config.egress = kept.egress().clone().merged_over(&config.egress);
+        }
+        let mut concealed = Concealed::default();
+        all().for_each(|kept| kept.conceal(&mut concealed));
+        let mut request = Request::builder().method(self.method).uri(uri).extension(config);
+        request = match &self.auth {
+            Some(Auth::Basic(user, password)) => request.basic_auth(user, password.as_str()),
+            Some(Auth::Bearer(token)) => request.bearer_auth(token.as_str()),
             None => request,
         };
         let (body, content_type) = match self.body {
-            Some((bytes, content_type)) => (AsyncBody::from(bytes), Some(content_type)),
+            Some((body, content_type)) => (body, Some(content_type)),
             None => (AsyncBody::empty(), None),
         };
         let mut request = request.body(body).map_err(|error| format!("the request cannot be made: {error}"))?;
         if let Some(error) = request.extensions().get::<RequestConfig>().and_then(|config| config.invalid.as_ref()) {
-            return Err(error.chain());
+            return Err(error.chain().into());
+        }
+        if !concealed.is_empty() {
+            if let Some(Auth::Basic(user, password)) = &self.auth {
+                concealed.add(&basic(user, password), "[secret credentials]");
+            }
+            request.extensions_mut().insert(concealed);
         }
         *request.headers_mut() = self.headers;
         if let Some(content_type) = content_type {
-            request.headers_mut().entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(content_type));
+            request.headers_mut().entry(CONTENT_TYPE).or_insert(content_type);
         }
         Ok(request)
     }
 }
 
+/// The credentials as they are sent (RFC 7617).
+fn basic(user: &str, password: &str) -> Zeroizing<String> {
+    use base64::Engine as _;
+    let both = Zeroizing::new(format!("{user}:{password}"));
+    Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(both.as_bytes()))
+}
+
 /// A URL as a person writes it, with the parameters of its query that are given apart.
-fn uri(text: &str, query: &[(String, String)]) -> Result<Uri, String> {
+fn uri(text: &str, query: &[Pair]) -> Result<Uri, String> {
     // RFC 3986, appendix A, but for the fragment: such a URL needs no escapes.
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?[]@!$&()*+,;=%".contains(&byte);
     if query.is_empty()
@@ -186,7 +339,7 @@ fn uri(text: &str, query: &[(String, String)]) -> Result<Uri, String> {
         error => format!("`{text}` is not a URL: {error}"),
     })?;
     if !query.is_empty() {
-        url.query_pairs_mut().extend_pairs(query);
+        url.query_pairs_mut().extend_pairs(query.iter().map(|pair| (&pair.name, pair.value.as_str())));
     }
     url.set_fragment(None);
     Uri::try_from(String::from(url)).map_err(|error| format!("`{text}` is not a URL: {error}"))
@@ -224,25 +377,42 @@ fn seconds(given: &Dynamic, what: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("`{what}` is a number of seconds above zero, not {seconds}"))
 }
 
-/// A map of names to values; an array of values repeats its name, `()` leaves it out.
-fn pairs(given: &Dynamic, what: &str) -> Result<Vec<(String, String)>, String> {
+/// A name with its value.
+struct Pair {
+    name: String,
+    value: Zeroizing<String>,
+    secret: bool,
+}
+
+/// A map of names to values; an array of values repeats its name, `()` leaves it out. Secrets are added to the list, if
+/// there is one.
+fn pairs(given: &Dynamic, what: &str, mut secrets: Option<&mut Vec<Arc<Kept>>>) -> Result<Vec<Pair>, String> {
     let map = given.read_lock::<Map>().ok_or_else(|| format!("`{what}` is a map, not {}", given.type_name()))?;
     let mut pairs = Vec::new();
     for (name, value) in map.iter() {
+        let mut add = |value: &Dynamic| {
+            let secret = value.is::<Secret>();
+            let value = scalar(value, name, secrets.as_deref_mut())?;
+            pairs.push(Pair { name: name.to_string(), value, secret });
+            Ok::<_, String>(())
+        };
         match value.read_lock::<Array>() {
-            Some(values) => {
-                for value in values.iter() {
-                    pairs.push((name.to_string(), scalar(value, name)?));
-                }
-            }
+            Some(values) => values.iter().try_for_each(add)?,
             None if value.is_unit() => {}
-            None => pairs.push((name.to_string(), scalar(value, name)?)),
+            None => add(value)?,
         }
     }
     Ok(pairs)
 }
 
-fn scalar(value: &Dynamic, name: &str) -> Result<String, String> {
+fn scalar(value: &Dynamic, name: &str, secrets: Option<&mut Vec<Arc<Kept>>>) -> Result<Zeroizing<String>, String> {
+    if let Some(secret) = value.read_lock::<Secret>() {
+        let secrets = secrets.ok_or_else(|| {
+            format!("`{name}`: a secret cannot be part of a URL, which is seen by many; put it into a header or the body")
+        })?;
+        secrets.push(secret.kept().clone());
+        return Ok(secret.reveal());
+    }
     let simple = value.is_string()
         || value.is_int()
         || value.is_float()
@@ -250,31 +420,39 @@ fn scalar(value: &Dynamic, name: &str) -> Result<String, String> {
         || value.is_decimal()
         || value.is_char();
     if simple {
-        Ok(value.to_string())
+        Ok(value.to_string().into())
     } else {
         Err(format!("the value of `{name}` is a string, a number or a bool, not {}", value.type_name()))
     }
 }
 
 impl Auth {
-    pub(super) fn of(given: &Dynamic) -> Result<Self, String> {
-        let map = given.read_lock::<Map>().ok_or("`auth` is a map: #{user, password} or #{bearer}")?;
-        let get = |name: &str| map.get(name).map(|value| text(value, name)).transpose();
+    pub(super) fn of(given: &Dynamic, secrets: &mut Vec<Arc<Kept>>) -> Result<Self, String> {
+        const FORMS: &str = "`auth` is #{user, password} or #{bearer}";
+        let map = given.read_lock::<Map>().ok_or(FORMS)?;
+        let mut get = |name: &str| map.get(name).map(|value| credential(value, name, secrets)).transpose();
         match (get("user")?, get("password")?, get("bearer")?) {
-            (Some(user), password, None) => Ok(Self::Basic(user, password.unwrap_or_default())),
+            (Some(user), password, None) => Ok(Self::Basic(user.to_string(), password.unwrap_or_default())),
             (None, None, Some(token)) => Ok(Self::Bearer(token)),
-            _ => Err("`auth` is #{user, password} or #{bearer}".into()),
+            _ => Err(FORMS.into()),
         }
     }
 }
 
+fn credential(value: &Dynamic, name: &str, secrets: &mut Vec<Arc<Kept>>) -> Result<Zeroizing<String>, String> {
+    if value.is::<Secret>() { scalar(value, name, Some(secrets)) } else { text(value, name).map(Into::into) }
+}
+
 /// Headers of a map.
-pub(super) fn header_map(given: &Dynamic) -> Result<HeaderMap, String> {
+pub(super) fn header_map(given: &Dynamic, secrets: &mut Vec<Arc<Kept>>) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
-    for (name, value) in pairs(given, "headers")? {
+    for Pair { name, value, secret } in pairs(given, "headers", Some(secrets))? {
         let header = HeaderName::try_from(&name).map_err(|_| format!("`{name}` is not the name of a header"))?;
-        let value = HeaderValue::try_from(value.as_bytes())
-            .map_err(|_| format!("the value of the header `{name}` holds a line break or control character"))?;
+        let bytes = Zeroizing::new(value.as_bytes().to_vec());
+        let sensitive = secret || header == AUTHORIZATION;
+        let value = if sensitive { secret_value(bytes) } else { HeaderValue::try_from(bytes.as_slice()) };
+        let value =
+            value.map_err(|_| format!("the value of the header `{name}` holds a line break or control character"))?;
         headers.append(header, value);
     }
     Ok(headers)

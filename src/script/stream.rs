@@ -1,20 +1,25 @@
 //! Bodies that a script reads piece by piece, as they come: lines, chunks, events. A slow script slows its server.
 
 use std::any::TypeId;
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use futures::StreamExt as _;
 use http::{Method, Response};
-use rhai::{Blob, Dynamic, Map, Module, NativeCallContext, Position};
+use rhai::{Dynamic, Map, Module, NativeCallContext, Position};
 
-use super::client::Client;
+use super::client::{Client, begin};
+use super::failure::{self, Problem};
+use super::meter::{Slot, stopped};
 use super::spec::Spec;
-use super::{Space, Thrown, failure, run};
+use super::{Space, Thrown, run};
 use crate::body::AsyncBody;
 use crate::body::exchange::too_large;
 use crate::client::{Event, EventStream, HttpClient, ResponseExt};
 use crate::error::Error;
+use crate::secret::Concealed;
 
 /// What a script loops over. Clones are the same stream; it ends for all of them when a loop over it does.
 #[derive(Clone)]
@@ -25,6 +30,67 @@ struct Source {
     client: HttpClient,
     pieces: Pieces,
     at: Position,
+    /// Counts what comes.
+    slot: Slot,
+    received: u64,
+    concealed: Concealed,
+    /// Bytes that could be the beginning of a secret.
+    held_back: Vec<u8>,
+}
+
+impl Source {
+    /// The next piece as the script may see it, and counted.
+    async fn next(&mut self) -> Result<Option<Dynamic>, Error> {
+        loop {
+            let Some(piece) = self.pieces.next().await? else {
+                let rest = std::mem::take(&mut self.held_back);
+                return Ok((!rest.is_empty()).then(|| Dynamic::from_blob(rest)));
+            };
+            self.received += piece.length();
+            self.slot.meter().receive(piece.length(), self.received).map_err(|ended| stopped(&ended))?;
+            match piece {
+                Piece::Text(text) => return Ok(Some(self.clean(text).into())),
+                Piece::Event(Event { kind, data, id, .. }) => {
+                    return Ok(Some(event(kind, self.clean(data), id)));
+                }
+                Piece::Bytes(bytes) if self.concealed.is_empty() => return Ok(Some(Dynamic::from_blob(bytes.into()))),
+                Piece::Bytes(bytes) => {
+                    let mut all = std::mem::take(&mut self.held_back);
+                    all.extend_from_slice(&bytes);
+                    let mut all = self.concealed.scrub(&all).into_owned();
+                    self.held_back = all.split_off(all.len() - self.concealed.begun(&all));
+                    if !all.is_empty() {
+                        return Ok(Some(Dynamic::from_blob(all)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn clean(&self, text: String) -> String {
+        match self.concealed.scrub(text.as_bytes()) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(clean) => String::from_utf8_lossy(&clean).into_owned(),
+        }
+    }
+}
+
+/// What comes, before the script sees it.
+enum Piece {
+    Text(String),
+    Bytes(Bytes),
+    Event(Event),
+}
+
+impl Piece {
+    fn length(&self) -> u64 {
+        let length = match self {
+            Self::Text(text) => text.len() + 1,
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Event(event) => event.data.len() + event.kind.len(),
+        };
+        length as u64
+    }
 }
 
 enum Pieces {
@@ -50,7 +116,7 @@ impl Stream {
     fn next(&self) -> Result<Option<Dynamic>, Thrown> {
         let Some(mut source) = self.take() else { return Ok(None) };
         let client = source.client.clone();
-        match run::wait(&client, || source.pieces.next())? {
+        match run::wait(&client, || source.next())? {
             Ok(Some(piece)) => {
                 *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(source);
                 Ok(Some(piece))
@@ -79,17 +145,14 @@ impl Drop for Loop {
 }
 
 impl Pieces {
-    async fn next(&mut self) -> Result<Option<Dynamic>, Error> {
+    async fn next(&mut self) -> Result<Option<Piece>, Error> {
         match self {
             Self::Lines { body, line, limit } => {
                 let some = std::future::poll_fn(|cx| poll_line(body, line, *limit, cx)).await?;
-                Ok(some.then(|| text(std::mem::take(line)).into()))
+                Ok(some.then(|| Piece::Text(text(std::mem::take(line)))))
             }
-            Self::Chunks(body) => match body.next().await.transpose()? {
-                Some(chunk) => Ok(Some(Dynamic::from_blob(Blob::from(chunk)))),
-                None => Ok(None),
-            },
-            Self::Events(events) => Ok(events.next().await.transpose()?.map(event)),
+            Self::Chunks(body) => Ok(body.next().await.transpose()?.map(Piece::Bytes)),
+            Self::Events(events) => Ok(events.next().await.transpose()?.map(Piece::Event)),
         }
     }
 }
@@ -120,8 +183,7 @@ fn text(mut line: Vec<u8>) -> String {
     String::from_utf8(line).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-fn event(event: Event) -> Dynamic {
-    let Event { kind, data, id, .. } = event;
+fn event(kind: String, data: String, id: String) -> Dynamic {
     Dynamic::from_map(Map::from_iter([
         ("kind".into(), kind.into()),
         ("data".into(), data.into()),
@@ -130,11 +192,13 @@ fn event(event: Event) -> Dynamic {
 }
 
 impl Client {
-    fn open(&self, at: Position, spec: Result<Spec, String>, kind: Kind) -> Result<Stream, Thrown> {
-        let invalid = |message: String| failure::invalid(&message, at);
+    fn open(&self, at: Position, spec: Result<Spec, Problem>, kind: Kind) -> Result<Stream, Thrown> {
+        let invalid = |problem: Problem| problem.thrown(at);
         let spec = spec.map_err(invalid)?;
         let limit = spec.max_size();
         let request = spec.into_endless_request().map_err(invalid)?;
+        let slot = begin(&request).map_err(run::terminated)?;
+        let concealed = request.extensions().get::<Concealed>().cloned().unwrap_or_default();
         let http = self.http().clone();
         let pieces = if let Kind::Events = kind {
             // Connects with the first event that is asked for, and again by itself.
@@ -147,7 +211,8 @@ impl Client {
                 _ => Pieces::Chunks(body),
             }
         };
-        Ok(Stream(Arc::new(Mutex::new(Some(Source { client: http, pieces, at })))))
+        let source = Source { client: http, pieces, at, slot, received: 0, concealed, held_back: Vec::new() };
+        Ok(Stream(Arc::new(Mutex::new(Some(source)))))
     }
 }
 

@@ -1,97 +1,227 @@
 //! Script values become JSON and back. What one side cannot hold is an error, never an approximation.
 
-use rhai::{Array, Blob, Dynamic, ImmutableString, Map};
+use std::fmt;
+use std::sync::Arc;
+
+use rhai::{Array, Blob, Dynamic, FnPtr, ImmutableString, Map};
 use rust_decimal::Decimal;
-use serde_json::{Number, Value};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Number;
+
+use super::run;
+use super::secret::{Kept, Secret};
 
 /// Nesting beyond this is refused on the way out, as `serde_json` refuses it on the way in.
-const MAX_DEPTH: usize = 128;
+pub(super) const MAX_DEPTH: usize = 128;
 
-/// Parses JSON text into a script value.
+/// Parses JSON text into a script value, as far as the memory budget of the script bears it.
 ///
 /// # Errors
 ///
 /// What is wrong with the text, with its line and column.
 pub(super) fn from_json(text: &[u8]) -> Result<Dynamic, String> {
-    serde_json::from_slice::<Value>(text).map_err(|error| error.to_string()).and_then(to_dynamic)
+    let mut parser = serde_json::Deserializer::from_slice(text);
+    let value = ToDynamic.deserialize(&mut parser).map_err(|error| error.to_string())?;
+    parser.end().map_err(|error| error.to_string())?;
+    Ok(value)
 }
 
-/// A script value as JSON text.
+/// A script value as JSON text, as far as the memory budget of the script bears it.
 ///
 /// # Errors
 ///
 /// Names the value that JSON has no form for.
 pub(super) fn to_json(value: &Dynamic) -> Result<String, String> {
-    to_value(value, MAX_DEPTH).map(|value| value.to_string())
+    let mut writer = Writer { out: String::new(), secrets: None };
+    writer.write(value, MAX_DEPTH)?;
+    Ok(writer.out)
 }
 
-fn to_dynamic(value: Value) -> Result<Dynamic, String> {
-    Ok(match value {
-        Value::Null => Dynamic::UNIT,
-        Value::Bool(bool) => bool.into(),
-        Value::Number(number) => number_to_dynamic(&number)?,
-        Value::String(text) => text.into(),
-        Value::Array(items) => items.into_iter().map(to_dynamic).collect::<Result<Array, _>>()?.into(),
-        Value::Object(entries) => {
-            let entries = entries.into_iter().map(|(key, value)| Ok((key.into(), to_dynamic(value)?)));
-            entries.collect::<Result<Map, String>>()?.into()
+/// The same for a request, where secrets stand as they are. Those that were found are added to the list.
+pub(super) fn to_json_with_secrets(value: &Dynamic, secrets: &mut Vec<Arc<Kept>>) -> Result<String, String> {
+    let mut writer = Writer { out: String::new(), secrets: Some(secrets) };
+    writer.write(value, MAX_DEPTH)?;
+    Ok(writer.out)
+}
+
+/// Whether a value is nested no deeper than so many levels.
+pub(super) fn is_shallow(value: &Dynamic, levels: usize) -> bool {
+    fn all<'a>(mut inner: impl Iterator<Item = &'a Dynamic>, levels: usize) -> bool {
+        match levels.checked_sub(1) {
+            Some(levels) => inner.all(|value| is_shallow(value, levels)),
+            None => inner.next().is_none(),
         }
-    })
-}
-
-fn number_to_dynamic(number: &Number) -> Result<Dynamic, String> {
-    if let Some(int) = number.as_i64() {
-        return Ok(int.into());
-    }
-    if let Some(int) = number.as_u64() {
-        // Beyond a signed integer of 64 bits; a float would round it.
-        return Ok(Decimal::from(int).into());
-    }
-    number.as_f64().map(Dynamic::from).ok_or_else(|| format!("the number {number} is too large"))
-}
-
-fn to_value(value: &Dynamic, depth: usize) -> Result<Value, String> {
-    let Some(deeper) = depth.checked_sub(1) else {
-        return Err(format!("nested deeper than {MAX_DEPTH} levels"));
-    };
-    if value.is_unit() {
-        return Ok(Value::Null);
-    }
-    if let Ok(bool) = value.as_bool() {
-        return Ok(bool.into());
-    }
-    if let Ok(int) = value.as_int() {
-        return Ok(int.into());
-    }
-    if let Ok(float) = value.as_float() {
-        return Number::from_f64(float).map(Value::Number).ok_or_else(|| format!("{float} has no form in JSON"));
-    }
-    if let Ok(decimal) = value.as_decimal() {
-        return decimal_to_value(decimal);
-    }
-    if let Ok(char) = value.as_char() {
-        return Ok(char.to_string().into());
-    }
-    if let Some(text) = value.read_lock::<ImmutableString>() {
-        return Ok(text.as_str().into());
     }
     if let Some(items) = value.read_lock::<Array>() {
-        return items.iter().map(|item| to_value(item, deeper)).collect();
+        return all(items.iter(), levels);
     }
     if let Some(entries) = value.read_lock::<Map>() {
-        let entries = entries.iter().map(|(key, value)| Ok((key.to_string(), to_value(value, deeper)?)));
-        return entries.collect::<Result<serde_json::Map<_, _>, String>>().map(Value::Object);
+        return all(entries.values(), levels);
     }
-    Err(format!("a value of type `{}` has no form in JSON", type_name(value)))
+    if let Some(function) = value.read_lock::<FnPtr>() {
+        return all(function.iter_curry(), levels);
+    }
+    true
 }
 
-fn decimal_to_value(decimal: Decimal) -> Result<Value, String> {
+/// Makes values while the text is read, so that there is no second form of it in memory.
+struct ToDynamic;
+
+impl<'de> DeserializeSeed<'de> for ToDynamic {
+    type Value = Dynamic;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Dynamic, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ToDynamic {
+    type Value = Dynamic;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Dynamic, E> {
+        Ok(Dynamic::UNIT)
+    }
+
+    fn visit_bool<E>(self, bool: bool) -> Result<Dynamic, E> {
+        Ok(bool.into())
+    }
+
+    fn visit_i64<E>(self, int: i64) -> Result<Dynamic, E> {
+        Ok(int.into())
+    }
+
+    fn visit_u64<E>(self, int: u64) -> Result<Dynamic, E> {
+        // Beyond a signed integer of 64 bits; a float would round it.
+        Ok(i64::try_from(int).map_or_else(|_| Decimal::from(int).into(), Dynamic::from))
+    }
+
+    fn visit_f64<E>(self, float: f64) -> Result<Dynamic, E> {
+        Ok(float.into())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Dynamic, E> {
+        Ok(text.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Dynamic, A::Error> {
+        let mut array = Array::new();
+        while let Some(item) = items.next_element_seed(ToDynamic)? {
+            array.push(item);
+            check_room()?;
+        }
+        Ok(array.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Dynamic, A::Error> {
+        let mut map = Map::new();
+        while let Some(name) = entries.next_key::<String>()? {
+            map.insert(name.into(), entries.next_value_seed(ToDynamic)?);
+            check_room()?;
+        }
+        Ok(map.into())
+    }
+}
+
+fn check_room<E: de::Error>() -> Result<(), E> {
+    if run::room() > 0 {
+        return Ok(());
+    }
+    let _ended = run::out_of_memory(0);
+    Err(E::custom("there is no memory left for it"))
+}
+
+struct Writer<'a> {
+    out: String,
+    secrets: Option<&'a mut Vec<Arc<Kept>>>,
+}
+
+impl Writer<'_> {
+    fn push(&mut self, text: &str) -> Result<(), String> {
+        if self.out.len().saturating_add(text.len().saturating_mul(2)) > run::room() {
+            let _ended = run::out_of_memory(self.out.len().saturating_add(text.len()));
+            return Err("there is no memory left for it".into());
+        }
+        self.out.push_str(text);
+        Ok(())
+    }
+
+    fn text(&mut self, text: &str) -> Result<(), String> {
+        self.push(&json_text(text))
+    }
+
+    fn write(&mut self, value: &Dynamic, depth: usize) -> Result<(), String> {
+        let Some(deeper) = depth.checked_sub(1) else {
+            return Err(format!("nested deeper than {MAX_DEPTH} levels"));
+        };
+        if value.is_unit() {
+            return self.push("null");
+        }
+        if let Ok(bool) = value.as_bool() {
+            return self.push(if bool { "true" } else { "false" });
+        }
+        if let Ok(int) = value.as_int() {
+            return self.push(&int.to_string());
+        }
+        if let Ok(float) = value.as_float() {
+            let number = Number::from_f64(float).ok_or_else(|| format!("{float} has no form in JSON"))?;
+            return self.push(&number.to_string());
+        }
+        if let Ok(decimal) = value.as_decimal() {
+            return self.push(&decimal_number(decimal)?.to_string());
+        }
+        if let Ok(char) = value.as_char() {
+            return self.text(char.encode_utf8(&mut [0; 4]));
+        }
+        if let Some(text) = value.read_lock::<ImmutableString>() {
+            return self.text(&text);
+        }
+        if let Some(items) = value.read_lock::<Array>() {
+            self.push("[")?;
+            for (place, item) in items.iter().enumerate() {
+                self.push(if place == 0 { "" } else { "," })?;
+                self.write(item, deeper)?;
+            }
+            return self.push("]");
+        }
+        if let Some(entries) = value.read_lock::<Map>() {
+            self.push("{")?;
+            for (place, (name, value)) in entries.iter().enumerate() {
+                self.push(if place == 0 { "" } else { "," })?;
+                self.text(name)?;
+                self.push(":")?;
+                self.write(value, deeper)?;
+            }
+            return self.push("}");
+        }
+        if let Some(secret) = value.read_lock::<Secret>() {
+            let Some(secrets) = &mut self.secrets else {
+                return Err(format!("{} can be sent, and nothing else can be done with it", *secret));
+            };
+            secrets.push(secret.kept().clone());
+            let text = json_text(&secret.reveal());
+            self.out.push_str(&text);
+            return Ok(());
+        }
+        Err(format!("a value of type `{}` has no form in JSON", type_name(value)))
+    }
+}
+
+/// Text in quotes, with the escapes of JSON.
+fn json_text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn decimal_number(decimal: Decimal) -> Result<Number, String> {
     let text = decimal.normalize().to_string();
     let number: Number = text.parse().map_err(|_| format!("{text} has no form in JSON"))?;
     // Parsing falls back to a float; the digits tell whether that one is the same number.
     let same = number.to_string().parse::<Decimal>().is_ok_and(|back| back == decimal);
     if same {
-        Ok(Value::Number(number))
+        Ok(number)
     } else {
         Err(format!("the decimal {text} has more digits than a float can hold"))
     }

@@ -9,19 +9,66 @@ use futures::{SinkExt as _, StreamExt as _};
 use http::Method;
 use rhai::{Blob, Dynamic, INT, ImmutableString, Map, Module, NativeCallContext, Position};
 
-use super::client::Client;
+use super::client::{Client, begin};
+use super::failure::{self, Problem};
+use super::meter::{Slot, stopped};
 use super::spec::Spec;
-use super::{Space, Thrown, failure, run, value};
+use super::{Space, Thrown, run, value};
 use crate::client::websocket::{Message, Options, WebSocket};
 use crate::error::Error;
+use crate::secret::Concealed;
 
 /// An open WebSocket. Clones are the same one.
 #[derive(Clone)]
-struct Socket(Arc<Mutex<Option<WebSocket>>>);
+struct Socket(Arc<Mutex<Option<Open>>>);
+
+struct Open {
+    socket: WebSocket,
+    /// Counts what goes and comes.
+    slot: Slot,
+    concealed: Concealed,
+}
+
+impl Open {
+    async fn send(&mut self, message: Message) -> Result<Reached, Error> {
+        self.slot.meter().send(length(&message)).map_err(|ended| stopped(&ended))?;
+        self.socket.send(message).await?;
+        Ok(Reached::Open(Dynamic::UNIT))
+    }
+
+    async fn receive(&mut self) -> Result<Reached, Error> {
+        loop {
+            let Some(message) = self.socket.next().await.transpose()? else { return Ok(Reached::End) };
+            let bytes = length(&message);
+            // A message is the response here: the size of one is limited, not that of all.
+            self.slot.meter().receive(bytes, bytes).map_err(|ended| stopped(&ended))?;
+            match message {
+                Message::Text(text) => {
+                    let clean = self.concealed.scrub(text.as_bytes());
+                    return Ok(Reached::Open(String::from_utf8_lossy(&clean).into_owned().into()));
+                }
+                Message::Binary(bytes) => {
+                    return Ok(Reached::Open(Dynamic::from_blob(self.concealed.scrub(&bytes).into_owned())));
+                }
+                Message::Ping(_) | Message::Pong(_) => {}
+                Message::Close(_) => return Ok(Reached::End),
+            }
+        }
+    }
+}
+
+fn length(message: &Message) -> u64 {
+    let length = match message {
+        Message::Text(text) => text.len(),
+        Message::Binary(bytes) | Message::Ping(bytes) | Message::Pong(bytes) => bytes.len(),
+        Message::Close(_) => 2,
+    };
+    length as u64
+}
 
 impl Socket {
     /// Lends the socket to a future, unless it has ended. It has ended when the future says so or fails.
-    fn with<F: AsyncFnOnce(&mut WebSocket) -> Result<Reached, Error>>(
+    fn with<F: AsyncFnOnce(&mut Open) -> Result<Reached, Error>>(
         &self,
         deadline: Option<Instant>,
         at: Position,
@@ -49,10 +96,7 @@ impl Socket {
 
     fn send(&self, given: &Dynamic, at: Position) -> Result<(), Thrown> {
         let message = message(given).map_err(|message| failure::invalid(&message, at))?;
-        let sent = self.with(None, at, async |socket| {
-            socket.send(message).await?;
-            Ok(Reached::Open(Dynamic::UNIT))
-        })?;
+        let sent = self.with(None, at, async |socket| socket.send(message).await)?;
         match sent {
             Some(_) => Ok(()),
             None => Err(failure::invalid("the WebSocket is closed", at)),
@@ -61,22 +105,11 @@ impl Socket {
 
     /// The next message; `None` at the end, or when the time is up.
     fn receive(&self, deadline: Option<Instant>, at: Position) -> Result<Option<Dynamic>, Thrown> {
-        self.with(deadline, at, async |socket| {
-            loop {
-                match socket.next().await.transpose()? {
-                    Some(Message::Text(text)) => return Ok(Reached::Open(text.into())),
-                    Some(Message::Binary(bytes)) => {
-                        return Ok(Reached::Open(Dynamic::from_blob(Blob::from(&bytes[..]))));
-                    }
-                    Some(Message::Ping(_) | Message::Pong(_)) => {}
-                    Some(Message::Close(_)) | None => return Ok(Reached::End),
-                }
-            }
-        })
+        self.with(deadline, at, async |socket| socket.receive().await)
     }
 
     fn close(&self, code: u16, reason: &str, at: Position) -> Result<(), Thrown> {
-        self.with(None, at, async |socket| socket.close_with(code, reason).await.map(|_| Reached::End)).map(drop)
+        self.with(None, at, async |socket| socket.socket.close_with(code, reason).await.map(|_| Reached::End)).map(drop)
     }
 }
 
@@ -111,18 +144,20 @@ fn message(given: &Dynamic) -> Result<Message, String> {
 }
 
 impl Client {
-    fn connect(&self, at: Position, spec: Result<Spec, String>) -> Result<Socket, Thrown> {
-        let invalid = |message: String| failure::invalid(&message, at);
+    fn connect(&self, at: Position, spec: Result<Spec, Problem>) -> Result<Socket, Thrown> {
+        let invalid = |problem: Problem| problem.thrown(at);
         let spec = spec.map_err(invalid)?;
         let limit = usize::try_from(spec.max_size()).unwrap_or(usize::MAX);
         let request = spec.into_endless_request().map_err(invalid)?;
         if !request.body().is_empty() {
             return Err(invalid("the request of a WebSocket has no body".into()));
         }
+        let slot = begin(&request).map_err(run::terminated)?;
+        let concealed = request.extensions().get::<Concealed>().cloned().unwrap_or_default();
         let request = request.map(|_| Options::new().max_message_size(limit));
         let socket = run::wait(self.http(), || self.http().websocket_with(request))?;
         let socket = socket.map_err(|error| failure::thrown(&error, at))?;
-        Ok(Socket(Arc::new(Mutex::new(Some(socket)))))
+        Ok(Socket(Arc::new(Mutex::new(Some(Open { socket, slot, concealed })))))
     }
 }
 

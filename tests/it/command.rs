@@ -82,7 +82,7 @@ fn wrong_usage_exits_with_2() {
         &["run", "--timeout", "soon", "-"],
         &["run", "--timeout", "0", "-"],
         &["run", "--env-file", "/no/such/file", "-"],
-        &["run", "--allow", "http://x/", "-"],
+        &["run", "--allow", "ftp://x/", "-"],
         &[],
     ] {
         let output = marmot().args(arguments).output().unwrap();

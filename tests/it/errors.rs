@@ -193,7 +193,7 @@ fn configurations_that_cannot_be_used_are_refused() {
         HttpClient::builder().default_header("x", "a\nb").build(),
         HttpClient::builder().user_agent("a\nb").build(),
         HttpClient::builder().bearer_auth("").build(),
-        HttpClient::builder().allowed_hosts(["http://x"]).build(),
+        HttpClient::builder().allowed_hosts(["ftp://x"]).build(),
     ];
     for result in bad {
         assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidConfiguration);

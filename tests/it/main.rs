@@ -4,6 +4,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+/// What sandboxes need for their memory budget.
+#[cfg(feature = "script")]
+#[global_allocator]
+static ALLOCATOR: marmot::script::MeteredAllocator = marmot::script::MeteredAllocator::system();
+
 mod addresses;
 mod agents;
 mod alone;
@@ -41,7 +46,11 @@ mod proxies;
 mod redirects;
 mod retries;
 #[cfg(feature = "script")]
+mod sandbox;
+#[cfg(feature = "script")]
 mod script;
+#[cfg(feature = "script")]
+mod secrets;
 mod security;
 mod stats;
 mod streaming;

@@ -333,8 +333,10 @@ fn prints_and_traces_reach_their_listeners() {
     let printed = Arc::new(Mutex::new(Vec::new()));
     let traced = Arc::new(Mutex::new(Vec::new()));
     let (print, trace) = (printed.clone(), traced.clone());
-    let client = marmot::HttpClient::new().unwrap();
-    let engine = ScriptEngine::with_trace(client, move |line| trace.lock().unwrap().push(line.clone()))
+    let engine = ScriptEngine::builder().on_request(move |line| trace.lock().unwrap().push(line.clone()));
+    let engine = engine
+        .build()
+        .unwrap()
         .on_print(move |text| print.lock().unwrap().push(text.to_owned()));
     let source = r#"
         print(http_get(BASE + "/redirect/1").status);
