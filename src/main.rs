@@ -25,6 +25,19 @@ enum Command {
     ///
     /// Exit codes: 0, 1 for an error of the script, 2 for wrong usage, 124 at the time limit, 130 when interrupted.
     Run(Run),
+    /// Look for mistakes in scripts without running them.
+    ///
+    /// Reports wrong syntax, functions and variables that do not exist, and wrong numbers of arguments, all of them, on
+    /// stderr. A method that no type has may be a function in a map: that is a warning.
+    ///
+    /// Exit codes: 0 none or warnings only, 1 errors, 2 wrong usage.
+    Check(Check),
+    /// Run what is typed, line by line.
+    ///
+    /// On a terminal with history, completion and `.help`. Otherwise the inputs are read from stdin and run in order.
+    ///
+    /// Exit codes: 0, 1 if an input from a pipe failed, 2 for wrong usage, 130 when interrupted.
+    Repl(Surroundings),
     /// Show what scripts can do, on a server of its own.
     Demo,
 }
@@ -36,7 +49,21 @@ pub(crate) struct Run {
     /// What the script sees as `ARGS`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
-    /// End the script after this time: seconds, or a number with `ms`, `s` or `m`.
+    #[command(flatten)]
+    surroundings: Surroundings,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Check {
+    /// The scripts, or `-` for stdin.
+    #[arg(required = true, value_name = "SCRIPT")]
+    scripts: Vec<PathBuf>,
+}
+
+/// What scripts find, whichever command runs them.
+#[derive(clap::Args, Default)]
+pub(crate) struct Surroundings {
+    /// End the script, or the input of a prompt, after this time: seconds, or a number with `ms`, `s` or `m`.
     #[arg(long, value_parser = parse_time, value_name = "TIME")]
     timeout: Option<Duration>,
     /// Read variables for `env(name)` from a file; the environment wins over it.
@@ -68,6 +95,8 @@ fn parse_time(text: &str) -> Result<Duration, String> {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(run) => cli::run::run(&run),
+        Command::Check(check) => cli::check::check(&check),
+        Command::Repl(surroundings) => cli::repl::repl(&surroundings),
         Command::Demo => cli::demo::demo(),
     }
 }

@@ -1,6 +1,6 @@
 //! `marmot demo`: a tour of the script language on a server of its own. Needs no network.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +10,7 @@ use marmot::HttpClient;
 use marmot::script::ScriptEngine;
 
 use super::demo_server::DemoServer;
+use super::paint::Paint;
 
 /// The tour, in chapters that begin with `//# Title`.
 const TOUR: &str = include_str!("../../examples/scripts/tour.rhai");
@@ -26,7 +27,7 @@ pub(crate) fn demo() -> ExitCode {
 
 fn tour() -> Result<(), String> {
     let start = Instant::now();
-    let paint = Paint { colour: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() };
+    let paint = Paint::of(&io::stdout());
     let server = DemoServer::start().map_err(|error| format!("error: the demo's server does not start: {error}"))?;
     let base = format!("http://{}", server.address);
     let client = HttpClient::new().map_err(|error| error.chain())?;
@@ -64,29 +65,6 @@ fn tour() -> Result<(), String> {
     say("Now write a file hello.rhai with one of these chapters, a URL of your own in place of BASE, and run it:");
     say("    marmot run --trace hello.rhai");
     Ok(())
-}
-
-#[derive(Clone, Copy)]
-struct Paint {
-    colour: bool,
-}
-
-impl Paint {
-    fn with(self, code: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-    }
-
-    fn bold(self, text: &str) -> String {
-        self.with("1", text)
-    }
-
-    fn dim(self, text: &str) -> String {
-        self.with("2", text)
-    }
-
-    fn green(self, text: &str) -> String {
-        self.with("32", text)
-    }
 }
 
 /// A line on stdout. Whoever does not read to the end need not be told.

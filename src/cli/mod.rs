@@ -1,7 +1,12 @@
 //! The commands of the binary, one file each. The library does not know them.
 
+pub(crate) mod check;
 pub(crate) mod demo;
 mod demo_server;
+mod host;
+mod paint;
+mod pretty;
+pub(crate) mod repl;
 pub(crate) mod run;
 
 use marmot::script::RequestTrace;

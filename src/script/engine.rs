@@ -8,6 +8,7 @@ use std::time::Duration;
 use rhai::packages::{Package, StandardPackage};
 use rhai::{AST, Dynamic, Engine, Scope};
 
+use super::Thrown;
 use super::client::Client;
 use super::failure::ScriptError;
 use super::http;
@@ -97,6 +98,11 @@ impl ScriptEngine {
         self
     }
 
+    /// The engine itself.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// The engine itself, to register functions of your own.
     pub fn engine_mut(&mut self) -> &mut Engine {
         &mut self.engine
@@ -184,12 +190,23 @@ impl Script<'_> {
     /// What the script did not catch, and its limits.
     pub fn run(&self) -> Result<Dynamic, ScriptError> {
         let _running = Running::enter(self.time_limit, self.cancel.clone());
-        let mut scope = self.scope.clone();
-        // The language's own code, and functions that were registered, may panic: that ends this run and nothing else.
-        catch_unwind(AssertUnwindSafe(|| self.engine.eval_ast_with_scope(&mut scope, &self.ast)))
-            .map_err(|panic| ScriptError::panicked(&*panic))?
-            .map_err(|error| ScriptError::runtime(*error, &self.name, &self.source))
+        evaluate(self.engine, &mut self.scope.clone(), &self.ast, |error| {
+            ScriptError::runtime(*error, &self.name, &self.source)
+        })
     }
+}
+
+/// Runs what was parsed. The language's own code, and functions that were registered, may panic: that ends this run and
+/// nothing else.
+pub(super) fn evaluate(
+    engine: &Engine,
+    scope: &mut Scope<'static>,
+    ast: &AST,
+    failed: impl FnOnce(Thrown) -> ScriptError,
+) -> Result<Dynamic, ScriptError> {
+    catch_unwind(AssertUnwindSafe(|| engine.eval_ast_with_scope(scope, ast)))
+        .map_err(|panic| ScriptError::panicked(&*panic))?
+        .map_err(failed)
 }
 
 impl fmt::Debug for Script<'_> {

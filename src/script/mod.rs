@@ -61,12 +61,14 @@
 //! integers, those of 64 unsigned bits beyond them become decimals, larger ones floats. `sleep(seconds)` obeys the
 //! script's time limit.
 //!
-//! - `engine`: the engine and its scripts. `run`: a running script, its limits; `tasks`: what it has under way.
+//! - `engine`: the engine and its scripts. `session`: inputs one after another. `check`: scripts looked at, not run.
+//! - `run`: a running script, its limits; `tasks`: what it has under way.
 //! - `http`: the package. `client`: clients, and how a request is made. `promise`: requests that are waited for later.
 //! - `stream`: bodies that are read piece by piece. `websocket`: WebSockets.
 //! - `spec`: a request as a script describes it. `reply`: a response. `value`: values to JSON and back.
 //! - `failure`: errors on their way into and out of a script.
 
+mod check;
 mod client;
 mod engine;
 mod failure;
@@ -74,6 +76,7 @@ mod http;
 mod promise;
 mod reply;
 mod run;
+mod session;
 mod spec;
 mod stream;
 mod tasks;
@@ -107,9 +110,11 @@ impl Space {
     }
 }
 
+pub use self::check::{Finding, Severity};
 pub use self::engine::{RequestTrace, Script, ScriptEngine};
 pub use self::failure::{ScriptError, ScriptErrorKind};
 pub use self::http::{HttpPackage, http_module};
+pub use self::session::Session;
 pub use crate::client::CancelToken;
 /// The script language's own crate, for values and engines of your own.
 pub use rhai;

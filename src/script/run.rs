@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rhai::{Dynamic, EvalAltResult, Position};
 
 use super::tasks::Tasks;
-use crate::client::blocking::{Patience, block_on_with};
+use crate::client::blocking::{Patience, block_on, block_on_with};
 use crate::client::{CancelToken, HttpClient};
 use crate::error::{Error, ErrorKind, TimeoutPhase};
 
@@ -30,28 +30,46 @@ thread_local! {
 /// A script that runs: how long it may, and what it has under way.
 pub(super) struct Run {
     patience: Patience,
-    pub(super) tasks: Tasks,
-    /// Like that of no other run.
+    pub(super) tasks: Rc<Tasks>,
+    /// Like that of no other run, but of those that go on with what it has under way.
     pub(super) number: u64,
 }
 
 impl Run {
-    fn new(patience: Patience) -> Self {
+    pub(super) fn new(patience: Patience) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        Self { patience, tasks: Tasks::default(), number: NUMBER.fetch_add(1, Ordering::Relaxed) }
+        Self { patience, tasks: Rc::default(), number: NUMBER.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// Waits without limits, and goes on with what it has under way.
+    pub(super) fn wait<F: Future>(&self, future: F) -> F::Output {
+        block_on(self.tasks.beside(future))
     }
 }
 
-/// Marks a script as running on this thread until it drops. What it has under way then ends.
+/// Marks a script as running on this thread until it drops. What it has under way then ends, unless a session keeps it.
 pub(super) struct Running(());
 
 impl Running {
     pub(super) fn enter(time_limit: Option<Duration>, cancel: Option<CancelToken>) -> Self {
-        // A limit beyond what the clock can hold is as good as none.
-        let deadline = time_limit.and_then(|limit| Instant::now().checked_add(limit));
-        RUNNING.with_borrow_mut(|stack| stack.push(Rc::new(Run::new(Patience { deadline, cancel }))));
+        Self::push(Run::new(patience(time_limit, cancel)))
+    }
+
+    /// As [`enter`](Self::enter), but goes on with what an earlier run has under way, and leaves it under way.
+    pub(super) fn resume(earlier: &Run, time_limit: Option<Duration>, cancel: Option<CancelToken>) -> Self {
+        let patience = patience(time_limit, cancel);
+        Self::push(Run { patience, tasks: earlier.tasks.clone(), number: earlier.number })
+    }
+
+    fn push(run: Run) -> Self {
+        RUNNING.with_borrow_mut(|stack| stack.push(Rc::new(run)));
         Self(())
     }
+}
+
+fn patience(time_limit: Option<Duration>, cancel: Option<CancelToken>) -> Patience {
+    // A limit beyond what the clock can hold is as good as none.
+    Patience { deadline: time_limit.and_then(|limit| Instant::now().checked_add(limit)), cancel }
 }
 
 impl Drop for Running {

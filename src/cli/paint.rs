@@ -1,0 +1,51 @@
+//! Colours for a terminal, and none for anything else.
+
+use std::io::IsTerminal;
+
+#[derive(Clone, Copy)]
+pub(super) struct Paint {
+    colour: bool,
+}
+
+impl Paint {
+    /// For what is written to this. No colours if `NO_COLOR` is set (https://no-color.org).
+    pub(super) fn of(output: &impl IsTerminal) -> Self {
+        Self { colour: output.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) }
+    }
+
+    pub(super) fn none() -> Self {
+        Self { colour: false }
+    }
+
+    pub(super) fn is_on(self) -> bool {
+        self.colour
+    }
+
+    fn with(self, code: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    pub(super) fn bold(self, text: &str) -> String {
+        self.with("1", text)
+    }
+
+    pub(super) fn dim(self, text: &str) -> String {
+        self.with("2", text)
+    }
+
+    pub(super) fn red(self, text: &str) -> String {
+        self.with("31", text)
+    }
+
+    pub(super) fn green(self, text: &str) -> String {
+        self.with("32", text)
+    }
+
+    pub(super) fn yellow(self, text: &str) -> String {
+        self.with("33", text)
+    }
+
+    pub(super) fn cyan(self, text: &str) -> String {
+        self.with("36", text)
+    }
+}
