@@ -13,7 +13,7 @@ const BYTES: usize = 32;
 const LINES: usize = 200;
 const DEPTH: usize = 12;
 
-/// A value in one or more lines. `other` tells how to show what is no literal.
+/// A value in one or more lines. `other` names what is no literal.
 pub(super) fn pretty(value: &Dynamic, paint: Paint, other: &dyn Fn(&Dynamic) -> String) -> String {
     let mut printer = Printer { paint, other, lines: LINES };
     printer.value(value, 0, DEPTH)
@@ -148,7 +148,7 @@ impl Printer<'_> {
         if value.is_array() || value.is_map() {
             return paint.dim("…");
         }
-        (self.other)(value)
+        paint.dim(&(self.other)(value))
     }
 }
 

@@ -191,7 +191,7 @@ impl Known {
         if takes.is_empty() {
             let kind = if call.method { "no type has a method" } else { "there is no function" };
             let hint = if script.is_variable(name) && !call.method && module.is_empty() {
-                Some(format!("`{name}` is a variable; a function that it holds is called by `{name}.call(...)`"))
+                Some(format!("`{name}` is a variable: call the function in it with `{name}.call(...)`"))
             } else {
                 self.like(call, script)
             };
@@ -351,9 +351,8 @@ impl Contents {
             ParseErrorType::VariableUndefined(name) if self.asked.contains(&name) => None,
             ParseErrorType::VariableUndefined(name) => {
                 let hint = if self.variables.contains(&name) {
-                    // The only other way not to see a variable is to use it too early or too late.
                     Some(format!(
-                        "there is a `{name}` elsewhere; functions see their arguments only, blocks what is around them"
+                        "`{name}` is defined elsewhere, but not visible here; a function sees its arguments only"
                     ))
                 } else if known.0.get("").is_some_and(|functions| functions.contains_key(&name)) {
                     Some(format!("`{name}` is a function; `Fn(\"{name}\")` is a value that holds it"))

@@ -1,8 +1,9 @@
 //! Scripts in Rhai that call HTTP APIs. They run on the caller's thread and wait there; transfers run on the agent's.
 //!
 //! [`ScriptEngine`] is an engine ready to use: the functions of [`HttpPackage`] on a client of its own choice, time
-//! limits and cancelling that also end a script while it waits for the network, and errors that show the line. An engine
-//! of your own can register the package alone.
+//! limits and cancelling that also end a script while it waits for the network, and errors that show the line.
+//! [`ScriptEngine::check`] looks for mistakes without running anything, and a [`Session`] runs inputs one after another. An
+//! engine of your own can register the package alone.
 //!
 //! ```
 //! use marmot::script::ScriptEngine;

@@ -50,7 +50,7 @@ fn unknown_functions_are_found_with_what_may_have_been_meant() {
         (
             "let f = |x| x; f(1)",
             "there is no function `f`",
-            Some("`f` is a variable; a function that it holds is called by `f.call(...)`"),
+            Some("`f` is a variable: call the function in it with `f.call(...)`"),
         ),
         ("fn a() { if true { loop { break frobnicate(); } } } a()", "there is no function `frobnicate`", None),
         ("[1].map(|x| frobnicate(x))", "there is no function `frobnicate`", None),
@@ -88,12 +88,12 @@ fn undefined_variables_are_found_each_once() {
         (
             "let y = 1; { let x = y; } x",
             "x",
-            Some("there is a `x` elsewhere; functions see their arguments only, blocks what is around them"),
+            Some("`x` is defined elsewhere, but not visible here; a function sees its arguments only"),
         ),
         (
             "let x = 1; fn f() { x } f()",
             "x",
-            Some("there is a `x` elsewhere; functions see their arguments only, blocks what is around them"),
+            Some("`x` is defined elsewhere, but not visible here; a function sees its arguments only"),
         ),
         (
             "let f = http_get;",

@@ -223,12 +223,12 @@ impl Repl<'_> {
 
     /// A value as the answer to an input.
     fn shown(&self, value: &Dynamic) -> String {
-        if self.type_of(value) == "Response"
-            && let Some(text) = self.reply(value)
-        {
-            return text;
+        match self.type_of(value) {
+            "Response" => self.reply(value),
+            "Headers" => Some(self.headers(&self.text(value))),
+            _ => None,
         }
-        pretty(value, self.paint, &|value| self.other(value))
+        .unwrap_or_else(|| pretty(value, self.paint, &|value| self.name(value)))
     }
 
     /// A response: the status line, the headers, and the beginning of the body.
@@ -239,42 +239,48 @@ impl Repl<'_> {
         let parts = script.run().ok()?.try_cast::<Array>()?;
         let [head, headers, body, ok] = <[Dynamic; 4]>::try_from(parts).ok()?;
         let paint = self.paint;
-        let head = head.to_string();
-        let mut text = if ok.as_bool() == Ok(true) { paint.green(&head) } else { paint.red(&head) };
-        for line in headers.to_string().lines() {
-            let (name, value) = line.split_once(": ").unwrap_or((line, ""));
-            text.push_str(&format!("\n{}: {value}", paint.cyan(name)));
-        }
-        text.push_str("\n\n");
-        text.push_str(&match body.into_string() {
+        let head = tame(&head.to_string());
+        let head = if ok.as_bool() == Ok(true) { paint.green(&head) } else { paint.red(&head) };
+        let body = match body.into_string() {
             Ok(body) => self.beginning(&body),
             Err(_) => paint.dim("(no text)"),
-        });
+        };
+        let text = format!("{head}\n{}\n\n{body}", self.headers(&headers.to_string()));
         Some(text.trim_end().to_owned())
+    }
+
+    fn headers(&self, lines: &str) -> String {
+        let coloured = lines.lines().map(|line| {
+            let (name, value) = line.split_once(": ").unwrap_or((line, ""));
+            format!("{}: {}", self.paint.cyan(name), tame(value))
+        });
+        coloured.collect::<Vec<_>>().join("\n")
     }
 
     /// The first lines of a body.
     fn beginning(&self, body: &str) -> String {
-        // Nothing that a server sends may steer the terminal.
-        let tame = |char: char| if char.is_control() && !matches!(char, '\n' | '\t') { '\u{fffd}' } else { char };
         let lines: Vec<_> = body.lines().take(BODY_LINES).collect();
         let (shown, _) = cut(&lines.join("\n"), BODY_CHARACTERS);
         let rest = body.trim_end().chars().count().saturating_sub(shown.chars().count());
-        let shown: String = shown.chars().map(tame).collect();
+        let shown = tame(&shown);
         if rest == 0 { shown } else { format!("{shown}\n{}", self.paint.dim(&format!("… {rest} more characters"))) }
     }
 
-    /// A value that is no literal, in a line.
-    fn other(&self, value: &Dynamic) -> String {
-        let name = self.type_of(value);
+    /// What to call a value that is no literal.
+    fn name(&self, value: &Dynamic) -> String {
         if value.is_fnptr() {
-            return self.paint.dim("a function");
+            return "a function".into();
         }
+        let (kind, text) = (self.type_of(value), self.text(value));
+        // A type that has no text of its own has its name for one.
+        let text = if text == value.type_name() { kind } else { text.lines().next().unwrap_or(kind) };
+        format!("<{}>", tame(text.trim_matches(['<', '>'])))
+    }
+
+    /// A value as a script would print it.
+    fn text(&self, value: &Dynamic) -> String {
         let script = self.engine.compile("value", "`${it}`").map(|script| script.constant("it", value.clone()));
-        let text = script.and_then(|script| script.run()).map(|text| text.to_string()).unwrap_or_default();
-        // A type that has no text of its own gives its name.
-        let text = if text == value.type_name() { name.to_owned() } else { text };
-        self.paint.dim(&format!("<{}>", text.lines().next().unwrap_or(name)))
+        script.and_then(|script| script.run()).map(|text| text.to_string()).unwrap_or_default()
     }
 
     fn type_of(&self, value: &Dynamic) -> &str {
@@ -287,7 +293,7 @@ impl Repl<'_> {
         let width = variables.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
         for (name, value) in variables {
             let padding = " ".repeat(width - name.chars().count());
-            say(&format!("{}{padding} = {}", self.paint.cyan(name), brief(value, 60, &|value| self.other(value))));
+            say(&format!("{}{padding} = {}", self.paint.cyan(name), brief(value, 60, &|value| self.name(value))));
         }
         for (name, parameters) in self.session.functions() {
             say(&format!("fn {}({})", self.paint.cyan(name), parameters.join(", ")));
@@ -319,6 +325,12 @@ impl Repl<'_> {
         }
         complete::complete(self.engine, &self.session, text)
     }
+}
+
+/// Nothing that a server sends may steer the terminal.
+fn tame(text: &str) -> String {
+    let steers = |char: char| char.is_control() && !matches!(char, '\n' | '\t');
+    text.replace(steers, "\u{fffd}")
 }
 
 /// No input begins with a dot.
