@@ -3,13 +3,14 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use rhai::{
-    AST, ASTNode, Engine, Expr, FnCallExpr, FnNamespace, Map, Module, OptimizationLevel, ParseError, ParseErrorType,
-    Position, Scope, Stmt,
-};
+use rhai::{AST, Engine, FnNamespace, Module, OptimizationLevel, ParseError, ParseErrorType, Position, Scope};
 
+use super::contents::{Call, Contents, is_name};
 use super::engine::ScriptEngine;
 use super::failure::Place;
+
+/// The most findings of a kind: each variable takes another look at the whole script.
+const MOST: usize = 100;
 
 /// How sure a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,7 +75,8 @@ impl Finding {
 impl ScriptEngine {
     /// Looks for mistakes in a script without running it: its syntax, functions and modules that do not exist, wrong
     /// numbers of arguments, and variables that nobody defines. The name is shown in what is found; `constants` are the
-    /// names of those that the script will be given. Sorted by place; of a name only the first place is reported.
+    /// names of those that the script will be given. Sorted by place; of a variable only the first place is reported, and
+    /// no more than 100 of the variables and 100 of the calls.
     ///
     /// A wrong syntax hides everything else. Types are not looked at. A method that no type has may be a function in a map,
     /// so that it is a warning only.
@@ -100,6 +102,7 @@ impl ScriptEngine {
 }
 
 /// A finding that has not been given its line of code.
+#[derive(Clone)]
 struct Found {
     at: Position,
     severity: Severity,
@@ -122,10 +125,13 @@ fn look(engine: &Engine, source: &str, constants: &[&str]) -> Result<Vec<Found>,
     let known = Known::of(engine);
     let (undefined, strict) = undefined(engine, &known, source, constants);
     let script = Contents::of(&strict.unwrap_or(parsed));
-    let calls = script.calls.iter().filter_map(|call| known.judge(call, &script));
-    let mut seen = BTreeSet::new();
-    let calls: Vec<_> = calls.filter(|found| seen.insert(found.message.clone())).collect();
-    Ok(undefined.into_iter().filter_map(|(kind, at)| script.judge(kind, at, &known)).chain(calls).collect())
+    let mut judged = BTreeMap::new();
+    let calls = script.calls.iter().filter_map(|call| {
+        let verdict = judged.entry(call.what()).or_insert_with(|| known.judge(call, &script));
+        verdict.as_ref().map(|found| Found { at: call.at, ..found.clone() })
+    });
+    let variables = undefined.into_iter().filter_map(|(kind, at)| script.judge(kind, at, &known));
+    Ok(variables.chain(calls.take(MOST)).collect())
 }
 
 /// The functions of an engine: where, under which name, with how many arguments.
@@ -218,133 +224,11 @@ impl Known {
     }
 }
 
-/// A call of a function.
-struct Call {
-    at: Position,
-    /// With `::` between its parts; empty for none.
-    module: String,
-    name: String,
-    arguments: usize,
-    /// Whether something stands before it, with a dot.
-    method: bool,
-}
-
 /// What the language itself makes of a call, with any number of arguments.
 const KEYWORDS: &[&str] =
     &["Fn", "call", "curry", "eval", "is_def_fn", "is_def_var", "is_shared", "print", "debug", "type_of"];
 
-/// What a script defines and uses.
-#[derive(Default)]
-struct Contents {
-    calls: Vec<Call>,
-    functions: BTreeMap<String, BTreeSet<usize>>,
-    variables: BTreeSet<String>,
-    /// The parameters of closures, what they capture included.
-    captured: BTreeSet<String>,
-    imports: BTreeSet<String>,
-    /// The names of values in maps.
-    fields: BTreeSet<String>,
-    /// What the script itself asks for before it uses it, by `is_def_fn` or `is_def_var`.
-    asked: BTreeSet<String>,
-    /// Variables may come into being in ways that nobody can see: by `eval`, or by a call with the variables of the caller.
-    is_dynamic: bool,
-}
-
 impl Contents {
-    fn of(script: &AST) -> Self {
-        let mut contents = Self::default();
-        for function in script.iter_functions() {
-            contents.functions.entry(function.name.to_owned()).or_default().insert(function.params.len());
-            let names = if is_name(function.name) { &mut contents.variables } else { &mut contents.captured };
-            names.extend(function.params.into_iter().map(str::to_owned));
-        }
-        script.walk(&mut |path| contents.visit(path));
-        contents
-    }
-
-    /// Takes note of the last node of a path; always true, to go on.
-    fn visit(&mut self, path: &[ASTNode]) -> bool {
-        match path.last() {
-            Some(ASTNode::Stmt(statement)) => self.statement(statement),
-            Some(ASTNode::Expr(expression)) => self.expression(expression),
-            _ => {}
-        }
-        true
-    }
-
-    fn statement(&mut self, statement: &Stmt) {
-        match statement {
-            Stmt::Var(variable, ..) => self.define(&variable.0.name),
-            Stmt::For(parts, _) => {
-                self.define(&parts.0.name);
-                if let Some(counter) = &parts.1 {
-                    self.define(&counter.name);
-                }
-            }
-            Stmt::TryCatch(parts, _) => {
-                if let Expr::Variable(variable, ..) = &parts.expr {
-                    self.define(&variable.1);
-                }
-            }
-            Stmt::Import(parts, _) => {
-                self.imports.insert(parts.1.name.to_string());
-            }
-            Stmt::Assignment(parts) => {
-                parts.1.lhs.walk(&mut Vec::new(), &mut |path| {
-                    match path.last() {
-                        Some(ASTNode::Expr(Expr::Property(property, _))) => self.fields.insert(property.2.to_string()),
-                        Some(ASTNode::Expr(Expr::StringConstant(name, _))) => self.fields.insert(name.to_string()),
-                        _ => true,
-                    };
-                    true
-                });
-            }
-            Stmt::FnCall(call, at) => self.call(call, *at, false),
-            // The walk leaves this out.
-            Stmt::BreakLoop(Some(value), ..) => {
-                value.walk(&mut Vec::new(), &mut |path| self.visit(path));
-            }
-            _ => {}
-        }
-    }
-
-    fn expression(&mut self, expression: &Expr) {
-        match expression {
-            Expr::FnCall(call, at) => self.call(call, *at, false),
-            Expr::MethodCall(call, at) => self.call(call, *at, true),
-            Expr::Map(entries, _) => self.fields.extend(entries.1.keys().map(ToString::to_string)),
-            Expr::DynamicConstant(value, _) => {
-                if let Some(map) = value.read_lock::<Map>() {
-                    self.fields.extend(map.keys().map(ToString::to_string));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn call(&mut self, call: &FnCallExpr, at: Position, method: bool) {
-        if call.op_token.is_some() || !is_name(&call.name) {
-            return;
-        }
-        if let ("is_def_fn" | "is_def_var", Some(Expr::StringConstant(name, _))) =
-            (call.name.as_str(), call.args.first())
-        {
-            self.asked.insert(name.to_string());
-        }
-        self.is_dynamic |= call.name == "eval" || call.capture_parent_scope;
-        let at = if call.namespace.is_empty() { at } else { call.namespace.position() };
-        let module = call.namespace.to_string();
-        self.calls.push(Call { at, module, name: call.name.to_string(), arguments: call.args.len(), method });
-    }
-
-    fn is_variable(&self, name: &str) -> bool {
-        self.variables.contains(name) || self.captured.contains(name)
-    }
-
-    fn define(&mut self, name: &str) {
-        self.variables.insert(name.to_owned());
-    }
-
     /// What to make of the language's own complaint about a name.
     fn judge(&self, kind: ParseErrorType, at: Position, known: &Known) -> Option<Found> {
         match kind {
@@ -407,12 +291,10 @@ fn undefined(
             _ => return (found, None),
         }
         found.push((*kind, at));
+        if found.len() == MOST {
+            return (found, None);
+        }
     }
-}
-
-/// Operators, and what stands for properties and closures, are no names.
-fn is_name(name: &str) -> bool {
-    name.chars().all(|char| char.is_alphanumeric() || char == '_') && !name.starts_with(|char: char| char.is_numeric())
 }
 
 /// As in "1, 2 or 3 arguments".
@@ -434,7 +316,9 @@ fn meant(name: &str) -> String {
 /// The name that is most like another, if any is.
 fn similar<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // One slip in three letters.
-    let most = name.chars().count().div_ceil(3).min(3);
+    let length = name.chars().count();
+    let most = length.div_ceil(3).min(3);
+    let names = names.filter(|other| other.chars().count().abs_diff(length) <= most);
     let distances = names.map(|other| (strsim::osa_distance(name, other), other));
     let alike = distances.filter(|(distance, _)| *distance > 0 && *distance <= most);
     let common = |other: &str| name.chars().zip(other.chars()).take_while(|(own, other)| own == other).count();

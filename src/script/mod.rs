@@ -62,7 +62,8 @@
 //! integers, those of 64 unsigned bits beyond them become decimals, larger ones floats. `sleep(seconds)` obeys the
 //! script's time limit.
 //!
-//! - `engine`: the engine and its scripts. `session`: inputs one after another. `check`: scripts looked at, not run.
+//! - `engine`: the engine and its scripts. `session`: inputs one after another. `check`: scripts looked at, not run;
+//!   `contents`: what they define and call.
 //! - `run`: a running script, its limits; `tasks`: what it has under way.
 //! - `http`: the package. `client`: clients, and how a request is made. `promise`: requests that are waited for later.
 //! - `stream`: bodies that are read piece by piece. `websocket`: WebSockets.
@@ -71,6 +72,7 @@
 
 mod check;
 mod client;
+mod contents;
 mod engine;
 mod failure;
 mod http;

@@ -13,7 +13,8 @@ use super::run::{Run, Running};
 use crate::client::CancelToken;
 use crate::client::blocking::Patience;
 
-/// Runs inputs one after another. Variables, functions and promises stay from one to the next.
+/// Runs inputs one after another, on the thread that has made it. Variables, functions and promises stay from one to the
+/// next.
 ///
 /// # Examples
 ///

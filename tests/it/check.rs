@@ -109,6 +109,16 @@ fn undefined_variables_are_found_each_once() {
 }
 
 #[test]
+fn every_call_is_reported_up_to_a_limit() {
+    let lines: Vec<_> = check("frobnicate(1);\nlet x = 1;\nfrobnicate(x);").iter().map(|found| found.line()).collect();
+    assert_eq!(lines, [Some(1), Some(3)]);
+    let calls: String = (0..5000).map(|n| format!("frobnicate_{n}(); x_{n};\n")).collect();
+    let start = std::time::Instant::now();
+    assert_eq!(check(&calls).len(), 200);
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+}
+
+#[test]
 fn what_may_be_right_is_not_held_against_a_script() {
     for source in [
         "print(ARGS.len()); debug(1); print();",

@@ -1,5 +1,8 @@
 //! `marmot repl`: inputs run as they are typed, or one after another as they come through a pipe.
 //!
+//! The editor has a thread of its own: meanwhile the session goes on with its promises on this one, and answers what the
+//! editor asks about the text.
+//!
 //! - `editor`: lines from a terminal. `complete`: what a line may go on with.
 
 mod complete;
