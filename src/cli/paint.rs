@@ -8,9 +8,11 @@ pub(super) struct Paint {
 }
 
 impl Paint {
-    /// For what is written to this. No colours if `NO_COLOR` is set (https://no-color.org).
+    /// For what is written to this. No colours if `NO_COLOR` is set (https://no-color.org), or the terminal has none.
     pub(super) fn of(output: &impl IsTerminal) -> Self {
-        Self { colour: output.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) }
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let is_dumb = std::env::var_os("TERM").is_some_and(|name| name == "dumb");
+        Self { colour: output.is_terminal() && !refused && !is_dumb }
     }
 
     pub(super) fn none() -> Self {
