@@ -28,6 +28,19 @@ enum Command {
     ///
     /// Exit codes: 0, 1 for an error of the script, 2 for wrong usage, 124 at the time limit, 130 when interrupted.
     Run(Run),
+    /// Look for mistakes in scripts without running them.
+    ///
+    /// Reports wrong syntax, functions and variables that do not exist, and wrong numbers of arguments, all of them, on
+    /// stderr. A method that no type has may be a function in a map: that is a warning.
+    ///
+    /// Exit codes: 0 none or warnings only, 1 errors, 2 wrong usage.
+    Check(Check),
+    /// Run what is typed, line by line.
+    ///
+    /// On a terminal with history, completion and `.help`. Otherwise the inputs are read from stdin and run in order.
+    ///
+    /// Exit codes: 0, 1 if an input from a pipe failed, 2 for wrong usage, 130 when interrupted.
+    Repl(Surroundings),
     /// Show what scripts can do, on a server of its own.
     Demo,
 }
@@ -39,21 +52,35 @@ pub(crate) struct Run {
     /// What the script sees as `ARGS`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
+    /// Show at the end what the script has used: time, steps, memory, requests, bytes.
+    #[arg(long)]
+    usage: bool,
+    #[command(flatten)]
+    surroundings: Surroundings,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Check {
+    /// The scripts, or `-` for stdin.
+    #[arg(required = true, value_name = "SCRIPT")]
+    scripts: Vec<PathBuf>,
+}
+
+/// What scripts find, whichever command runs them.
+#[derive(clap::Args, Default)]
+pub(crate) struct Surroundings {
     /// Read variables for `env(name)` and --secret from a file; the environment wins over it.
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
-    /// The folder of the modules that the script can import.
+    /// The folder of the modules that scripts can import.
     #[arg(long, value_name = "FOLDER")]
     modules: Option<PathBuf>,
-    /// Show each request on stderr: method, URL, status, times, bytes; and all of them as a picture at the end.
+    /// Show each request on stderr: method, URL, status, times, bytes; and all of a script as a picture at its end.
     #[arg(long)]
     trace: bool,
     /// Write all requests to a file as an HTTP archive (HAR), which browsers open. Secrets are left out.
     #[arg(long, value_name = "FILE")]
     har: Option<PathBuf>,
-    /// Show at the end what the script has used: time, steps, memory, requests, bytes.
-    #[arg(long)]
-    usage: bool,
     #[command(flatten)]
     permissions: cli::permissions::Permissions,
 }
@@ -61,6 +88,8 @@ pub(crate) struct Run {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(run) => cli::run::run(&run),
+        Command::Check(check) => cli::check::check(&check),
+        Command::Repl(surroundings) => cli::repl::repl(&surroundings),
         Command::Demo => cli::demo::demo(),
     }
 }

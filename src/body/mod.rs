@@ -447,9 +447,7 @@ impl Stream for AsyncBody {
                     Err(error) => break Some(Err(error.into())),
                 }
             },
-            Inner::Incoming(receiver) => {
-                ready!(receiver.poll_take(cx)).map_err(io::Error::from).transpose()
-            }
+            Inner::Incoming(receiver) => ready!(receiver.poll_take(cx)).map_err(io::Error::from).transpose(),
             _ => {
                 let mut piece = vec![0; PIECE];
                 match ready!(body.poll_read_typed(cx, &mut piece)) {

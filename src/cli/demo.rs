@@ -27,7 +27,7 @@ pub(crate) fn demo() -> ExitCode {
 
 fn tour() -> Result<(), String> {
     let start = Instant::now();
-    let paint = Paint::on(&io::stdout());
+    let paint = Paint::of(&io::stdout());
     let server = DemoServer::start().map_err(|error| format!("error: the demo's server does not start: {error}"))?;
     let base = format!("http://{}", server.address);
     let client = HttpClient::new().map_err(|error| error.chain())?;

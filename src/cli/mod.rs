@@ -1,10 +1,14 @@
 //! The commands of the binary, one file each. The library does not know them.
 
+pub(crate) mod check;
 pub(crate) mod demo;
 mod demo_server;
+mod host;
 mod paint;
 pub(crate) mod permissions;
+mod pretty;
 mod progress;
+pub(crate) mod repl;
 pub(crate) mod run;
 mod waterfall;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use marmot::script::rhai::Map;
 use marmot::script::{Budget, Sandbox, ScriptEngineBuilder, ScriptError, ScriptErrorKind};
 
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 #[command(next_help_heading = "Permissions")]
 pub(crate) struct Permissions {
     /// For a script that you did not write: allow nothing but what the other flags name, within budgets.
@@ -41,7 +41,7 @@ pub(crate) struct Permissions {
     /// Give the script the variable NAME as `secret("NAME")`, which can be sent to HOST and nowhere else.
     #[arg(long, value_name = "NAME@HOST", value_parser = parse_secret)]
     secret: Vec<(String, String)>,
-    /// End the script after this time: seconds, or a number with `ms`, `s` or `m`.
+    /// End the script, or the input of a prompt, after this time: seconds, or a number with `ms`, `s` or `m`.
     #[arg(long, value_parser = parse_time, value_name = "TIME")]
     timeout: Option<Duration>,
     /// The most steps of the script.
@@ -132,7 +132,9 @@ impl Permissions {
         }
         for (name, hosts) in hosts {
             let text = variable(name).ok_or_else(|| {
-                format!("--secret {name}@...: there is no variable `{name}`, neither in the environment nor in the env file")
+                format!(
+                    "--secret {name}@...: there is no variable `{name}`, neither in the environment nor in the env file"
+                )
             })?;
             builder = builder.secret(name, text, hosts);
         }
@@ -196,7 +198,7 @@ fn parse_secret(text: &str) -> Result<(String, String), String> {
     }
 }
 
-pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
+fn parse_time(text: &str) -> Result<Duration, String> {
     let (number, unit) = text.split_at(text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
     let factor = match unit {
         "ms" => 0.001,

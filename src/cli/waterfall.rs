@@ -65,7 +65,11 @@ fn name(trace: &RequestTrace) -> String {
     let url = trace.url.split_once("://").map_or(trace.url.as_str(), |(_, rest)| rest);
     let room = NAMES - trace.method.len() - 1;
     let count = url.chars().count();
-    let url = if count <= room { url.to_owned() } else { format!("…{}", url.chars().skip(count - room + 1).collect::<String>()) };
+    let url = if count <= room {
+        url.to_owned()
+    } else {
+        format!("…{}", url.chars().skip(count - room + 1).collect::<String>())
+    };
     format!("{:<NAMES$}", format!("{} {url}", trace.method))
 }
 

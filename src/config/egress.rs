@@ -440,7 +440,13 @@ mod tests {
         check(
             EgressPolicy::new().allow_hosts(["https://a.test", "http://b.test:8080", "wss://*.c.test:9"]),
             &["https://a.test/", "wss://a.test/", "http://b.test:8080/", "https://x.c.test:9/"],
-            &["http://a.test:443/", "https://a.test:8443/", "http://b.test/", "https://b.test:8080/", "ws://x.c.test:9/"],
+            &[
+                "http://a.test:443/",
+                "https://a.test:8443/",
+                "http://b.test/",
+                "https://b.test:8080/",
+                "ws://x.c.test:9/",
+            ],
         );
         check(
             EgressPolicy::new().schemes(["https"]).allow_ports(443..=443).allow_ports(8000..=8999),

@@ -170,10 +170,11 @@ impl Client {
             let result = async {
                 let (slot, response) = response.map_err(|ended| stopped(&ended))?;
                 let mut response = response.await?;
-                let body = whole(&mut response, max_size, slot).await.map_err(|error| match response.effective_uri() {
-                    Some(uri) => error.with_url(uri),
-                    None => error,
-                })?;
+                let body =
+                    whole(&mut response, max_size, slot).await.map_err(|error| match response.effective_uri() {
+                        Some(uri) => error.with_url(uri),
+                        None => error,
+                    })?;
                 Ok(Reply::new(response.map(|_| ()), body, &concealed))
             }
             .await;

@@ -18,13 +18,7 @@ use crate::error::{Error, ErrorKind};
 
 impl Client {
     /// Fetches a file, or starts to and gives a promise.
-    fn download(
-        &self,
-        at: Position,
-        spec: Result<Spec, Problem>,
-        path: &str,
-        later: bool,
-    ) -> Result<Dynamic, Thrown> {
+    fn download(&self, at: Position, spec: Result<Spec, Problem>, path: &str, later: bool) -> Result<Dynamic, Thrown> {
         let work = self.downloading(spec, path).map_err(|problem| problem.thrown(at))?;
         if later {
             let work = async move { work.await.map_err(|error| failure::described(&error, at)) };
@@ -38,7 +32,8 @@ impl Client {
         spec: Result<Spec, Problem>,
         path: &str,
     ) -> Result<impl Future<Output = Result<Dynamic, Error>> + Send + use<>, Problem> {
-        let file = self.host().sandbox.check_writable(Path::new(path)).map_err(|denied| Problem::denied(&denied, path))?;
+        let file =
+            self.host().sandbox.check_writable(Path::new(path)).map_err(|denied| Problem::denied(&denied, path))?;
         let request = spec?.into_endless_request()?;
         if !request.body().is_empty() {
             return Err("a download has no body to send".into());
@@ -48,8 +43,8 @@ impl Client {
         let mut download = self.http().download_with(request, file);
         if let Some(watcher) = self.host().watcher.clone() {
             let path = path.to_owned();
-            download = download
-                .on_bytes(move |done, total| watcher(&DownloadProgress { path: path.clone(), done, total }));
+            download =
+                download.on_bytes(move |done, total| watcher(&DownloadProgress { path: path.clone(), done, total }));
         }
         let path = path.to_owned();
         Ok(async move {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rhai::packages::{Package, StandardPackage};
 use rhai::{AST, Dynamic, Engine, Scope};
 
+use super::Thrown;
 use super::builder::ScriptEngineBuilder;
 use super::client::Client;
 use super::failure::ScriptError;
@@ -19,6 +20,10 @@ use super::sandbox::{CALL_DEPTH, Limits, Sandbox};
 use super::value::{MAX_DEPTH, is_shallow};
 use super::{guard, http};
 use crate::client::{CancelToken, HttpClient};
+
+/// The deepest nesting of expressions in a script, and within its functions.
+const EXPRESSIONS: usize = 64;
+const EXPRESSIONS_IN_FUNCTIONS: usize = 32;
 
 /// Stack for a run with a memory budget, and more for each byte of the budget: values that are nested as deep as the memory
 /// allows are dropped and copied level by level.
@@ -76,6 +81,8 @@ impl ScriptEngine {
         engine.on_debug(|text, _, _| print_with(|_| {})(text));
         let depth = host.sandbox.limits.call_depth.and_then(|depth| usize::try_from(depth).ok());
         engine.set_max_call_levels(depth.unwrap_or(CALL_DEPTH));
+        // As the language has it, but for its debug builds, which refuse what a released program accepts.
+        engine.set_max_expr_depths(EXPRESSIONS, EXPRESSIONS_IN_FUNCTIONS);
         if let Some(folder) = modules {
             engine.set_module_resolver(folder);
         }
@@ -99,6 +106,15 @@ impl ScriptEngine {
 
     pub(super) fn executor(&self) -> Option<&Executor> {
         self.host.executor.as_ref()
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.host.sandbox.limits
+    }
+
+    /// The engine itself.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// The engine itself, to register functions of your own.
@@ -209,37 +225,45 @@ impl Script<'_> {
     /// Runs the script as [`run`](Self::run) does, and tells what it has used.
     pub fn run_with_usage(&self) -> (Result<Dynamic, ScriptError>, Usage) {
         let limits = &self.sandbox.limits;
-        match limits.memory.and_then(|most| usize::try_from(most).ok()) {
-            Some(most) => {
-                let stack = most.saturating_mul(STACK_PER_BYTE).saturating_add(STACK);
-                stacker::grow(stack, || self.run_here(limits))
-            }
-            None => self.run_here(limits),
-        }
-    }
-
-    /// All that a run leaves behind is dropped in here, where the stack is large enough.
-    fn run_here(&self, limits: &Limits) -> (Result<Dynamic, ScriptError>, Usage) {
-        let time_limit = [self.time_limit, limits.time].into_iter().flatten().min();
-        let running = Running::enter(time_limit, self.cancel.clone(), Arc::new(Meter::new(limits.clone())));
-        let mut scope = self.scope.clone();
-        // The language's own code, and functions that were registered, may panic: that ends this run and nothing else.
-        let result = catch_unwind(AssertUnwindSafe(|| self.engine.eval_ast_with_scope(&mut scope, &self.ast)))
-            .map_err(|panic| ScriptError::panicked(&*panic))
-            .and_then(|result| {
-                result.map_err(|error| ScriptError::runtime(*error, limits, &self.name, &self.source))
-            })
-            .and_then(|value: Dynamic| match is_shallow(&value, MAX_DEPTH) {
-                true => Ok(value),
-                false => Err(ScriptError::too_deep()),
+        // All that a run leaves behind is dropped where the stack is large enough.
+        on_large_stack(limits, || {
+            let time_limit = [self.time_limit, limits.time].into_iter().flatten().min();
+            let running = Running::enter(time_limit, self.cancel.clone(), Arc::new(Meter::new(limits.clone())));
+            let result = evaluate(self.engine, &mut self.scope.clone(), &self.ast, |error| {
+                ScriptError::runtime(*error, limits, &self.name, &self.source)
             });
-        // What the script called may have hidden why it had to end.
-        let result = match run::current().meter.ended() {
-            Some(ended) => Err(result.err().unwrap_or_else(ScriptError::placeless).because(&ended)),
-            None => result,
-        };
-        let usage = running.usage();
-        (result, usage)
+            (result, running.usage())
+        })
+    }
+}
+
+/// Runs something on a stack that bears values nested as deep as the memory budget allows.
+pub(super) fn on_large_stack<T>(limits: &Limits, work: impl FnOnce() -> T) -> T {
+    match limits.memory.and_then(|most| usize::try_from(most).ok()) {
+        Some(most) => stacker::grow(most.saturating_mul(STACK_PER_BYTE).saturating_add(STACK), work),
+        None => work(),
+    }
+}
+
+/// Runs what was parsed. The language's own code, and functions that were registered, may panic: that ends this run and
+/// nothing else.
+pub(super) fn evaluate(
+    engine: &Engine,
+    scope: &mut Scope<'static>,
+    ast: &AST,
+    failed: impl FnOnce(Thrown) -> ScriptError,
+) -> Result<Dynamic, ScriptError> {
+    let result = catch_unwind(AssertUnwindSafe(|| engine.eval_ast_with_scope(scope, ast)))
+        .map_err(|panic| ScriptError::panicked(&*panic))
+        .and_then(|result| result.map_err(failed))
+        .and_then(|value: Dynamic| match is_shallow(&value, MAX_DEPTH) {
+            true => Ok(value),
+            false => Err(ScriptError::too_deep()),
+        });
+    // What the script called may have hidden why it had to end.
+    match run::current().meter.ended() {
+        Some(ended) => Err(result.err().unwrap_or_else(ScriptError::placeless).because(&ended)),
+        None => result,
     }
 }
 

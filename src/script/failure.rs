@@ -35,7 +35,6 @@ pub(super) fn denied(permission: &str, message: &str, what: Option<&str>, at: Po
     again(map.into(), at)
 }
 
-
 /// Throws such a value.
 pub(super) fn again(value: Dynamic, at: Position) -> Box<EvalAltResult> {
     Box::new(EvalAltResult::ErrorRuntime(value, at))
@@ -148,12 +147,40 @@ struct Inner {
     kind: ScriptErrorKind,
     message: String,
     value: Option<Dynamic>,
-    line: Option<usize>,
-    column: Option<usize>,
-    /// The name of the script and the line of code.
-    place: Option<(String, String)>,
+    place: Place,
     /// Of a budget: what it was, and what was used.
     budget: Option<(u64, u64)>,
+}
+
+/// Where something is in a script.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// From 1.
+    pub(super) line: Option<usize>,
+    /// From 1, in characters.
+    pub(super) column: Option<usize>,
+    /// The name of the script and the line of code.
+    code: Option<(String, String)>,
+}
+
+impl Place {
+    pub(super) fn new(at: Position, name: &str, source: &str) -> Self {
+        let line = at.line();
+        let code = line.and_then(|line| source.lines().nth(line.checked_sub(1)?));
+        Self { line, column: at.position(), code: code.map(|code| (name.to_owned(), code.to_owned())) }
+    }
+
+    /// A message with the line of code below it and a caret below the place, in several lines without an end of line.
+    pub(super) fn render(&self, message: &str) -> String {
+        let (Some(line), Some((name, code))) = (self.line, &self.code) else { return message.to_owned() };
+        let number = line.to_string();
+        let margin = " ".repeat(number.len());
+        let column = self.column.unwrap_or(1);
+        // Tabs stay tabs, so that the caret stands where the eye looks for it.
+        let before: String =
+            code.chars().take(column.saturating_sub(1)).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        format!("{message}\n{margin}--> {name}:{line}:{column}\n{margin} |\n{number} | {code}\n{margin} | {before}^")
+    }
 }
 
 impl ScriptError {
@@ -241,12 +268,9 @@ impl ScriptError {
         name: &str,
         source: &str,
     ) -> Self {
-        let line = at.line();
-        let code = line.and_then(|line| source.lines().nth(line.checked_sub(1)?));
-        let place = code.map(|code| (name.to_owned(), code.to_owned()));
         // One line, whatever a script or a server put into it.
         let message = message.lines().collect::<Vec<_>>().join(" ");
-        Self(Box::new(Inner { kind, message, value, line, column: at.position(), place, budget: None }))
+        Self(Box::new(Inner { kind, message, value, place: Place::new(at, name, source), budget: None }))
     }
 
     /// Why it ended.
@@ -271,12 +295,12 @@ impl ScriptError {
 
     /// The line of the script, from 1.
     pub fn line(&self) -> Option<usize> {
-        self.0.line
+        self.0.place.line
     }
 
     /// The column in that line, from 1, in characters.
     pub fn column(&self) -> Option<usize> {
-        self.0.column
+        self.0.place.column
     }
 
     /// What the script has thrown: for an error of a request a map with `kind`, `message`, `url`, `status` and `line`.
@@ -286,24 +310,14 @@ impl ScriptError {
 
     /// The error with the line of code and a caret below the place, in several lines without an end of line.
     pub fn render(&self) -> String {
-        let mut text = format!("error: {}", self.0.message);
-        let (Some(line), Some((name, code))) = (self.0.line, &self.0.place) else { return text };
-        let number = line.to_string();
-        let margin = " ".repeat(number.len());
-        let column = self.0.column.unwrap_or(1);
-        // Tabs stay tabs, so that the caret stands where the eye looks for it.
-        let before: String =
-            code.chars().take(column.saturating_sub(1)).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-        text.push_str(&format!("\n{margin}--> {name}:{line}:{column}"));
-        text.push_str(&format!("\n{margin} |\n{number} | {code}\n{margin} | {before}^"));
-        text
+        self.0.place.render(&format!("error: {}", self.0.message))
     }
 }
 
 impl fmt::Display for ScriptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)?;
-        match (self.0.line, self.0.column) {
+        match (self.0.place.line, self.0.place.column) {
             (Some(line), Some(column)) => write!(f, " (line {line}, column {column})"),
             (Some(line), None) => write!(f, " (line {line})"),
             _ => Ok(()),

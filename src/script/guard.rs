@@ -52,7 +52,8 @@ fn padding(module: &mut Module) {
         let length = count(length);
         if length > array.len() {
             // Texts are shared by all copies; what holds other values is copied.
-            let copy = item.read_lock::<Array>().map(|inner| inner.len()).or(item.read_lock::<Map>().map(|inner| inner.len()));
+            let copy =
+                item.read_lock::<Array>().map(|inner| inner.len()).or(item.read_lock::<Map>().map(|inner| inner.len()));
             let copy = copy.unwrap_or(0).saturating_mul(4 * ELEMENT);
             fits((length - array.len()).saturating_mul(ELEMENT + copy))?;
             array.resize(length, item);
@@ -99,12 +100,10 @@ fn replacing(module: &mut Module) {
     }
     let function = || Space::Plain.function("replace").with_purity(false);
     function().set_into_module(module, replace);
-    function().set_into_module(module, |string: &mut ImmutableString, from: &str, to: char| {
-        replace(string, from, &text(to))
-    });
-    function().set_into_module(module, |string: &mut ImmutableString, from: char, to: &str| {
-        replace(string, &text(from), to)
-    });
+    function()
+        .set_into_module(module, |string: &mut ImmutableString, from: &str, to: char| replace(string, from, &text(to)));
+    function()
+        .set_into_module(module, |string: &mut ImmutableString, from: char, to: &str| replace(string, &text(from), to));
     function().set_into_module(module, |string: &mut ImmutableString, from: char, to: char| {
         replace(string, &text(from), &text(to))
     });
@@ -260,9 +259,8 @@ fn equal_arrays(ctx: &NativeCallContext, left: &Array, right: &Array) -> Result<
 
 fn equal_maps(ctx: &NativeCallContext, left: &Map, right: &Map) -> Result<bool, Thrown> {
     let mut pairs = left.iter().zip(right);
-    let same = |((name, left), (other, right)): ((_, &Dynamic), (_, &Dynamic))| {
-        Ok(name == other && equal(ctx, left, right)?)
-    };
+    let same =
+        |((name, left), (other, right)): ((_, &Dynamic), (_, &Dynamic))| Ok(name == other && equal(ctx, left, right)?);
     Ok(left.len() == right.len() && all(&mut pairs, same)?)
 }
 

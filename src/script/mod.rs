@@ -1,8 +1,9 @@
 //! Scripts in Rhai that call HTTP APIs. They run on the caller's thread and wait there; transfers run on the agent's.
 //!
 //! [`ScriptEngine`] is an engine ready to use: the functions of [`HttpPackage`] on a client of its own choice, time
-//! limits and cancelling that also end a script while it waits for the network, and errors that show the line. An engine
-//! of your own can register the package alone.
+//! limits and cancelling that also end a script while it waits for the network, and errors that show the line.
+//! [`ScriptEngine::check`] looks for mistakes without running anything, and a [`Session`] runs inputs one after another. An
+//! engine of your own can register the package alone.
 //!
 //! ```
 //! use marmot::script::ScriptEngine;
@@ -61,14 +62,18 @@
 //! integers, those of 64 unsigned bits beyond them become decimals, larger ones floats. `sleep(seconds)` obeys the
 //! script's time limit.
 //!
-//! - `engine`: the engine and its scripts. `run`: a running script, its limits; `tasks`: what it has under way.
+//! - `engine`: the engine and its scripts. `session`: inputs one after another. `check`: scripts looked at, not run;
+//!   `contents`: what they define and call.
+//! - `run`: a running script, its limits; `tasks`: what it has under way.
 //! - `http`: the package. `client`: clients, and how a request is made. `promise`: requests that are waited for later.
 //! - `stream`: bodies that are read piece by piece. `websocket`: WebSockets.
 //! - `spec`: a request as a script describes it. `reply`: a response. `value`: values to JSON and back.
 //! - `failure`: errors on their way into and out of a script.
 
 mod builder;
+mod check;
 mod client;
+mod contents;
 mod download;
 mod engine;
 mod failure;
@@ -83,6 +88,7 @@ mod reply;
 mod run;
 mod sandbox;
 mod secret;
+mod session;
 mod spec;
 mod stream;
 mod tasks;
@@ -117,6 +123,7 @@ impl Space {
 }
 
 pub use self::builder::ScriptEngineBuilder;
+pub use self::check::{Finding, Severity};
 pub use self::engine::{Script, ScriptEngine};
 pub use self::failure::{ScriptError, ScriptErrorKind};
 pub use self::host::{DownloadProgress, RequestTrace};
@@ -124,6 +131,7 @@ pub use self::http::{HttpPackage, http_module};
 pub use self::meter::{Budget, Usage};
 pub use self::native::AsyncFunction;
 pub use self::sandbox::Sandbox;
+pub use self::session::Session;
 pub use crate::client::CancelToken;
 pub use crate::ffi::allocator::MeteredAllocator;
 /// The script language's own crate, for values and engines of your own.

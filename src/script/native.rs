@@ -106,7 +106,11 @@ impl ScriptEngine {
     /// assert_eq!(both.to_string(), "[false, true]");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn register_async<Arguments: 'static>(&mut self, name: &str, function: impl AsyncFunction<Arguments>) -> &mut Self {
+    pub fn register_async<Arguments: 'static>(
+        &mut self,
+        name: &str,
+        function: impl AsyncFunction<Arguments>,
+    ) -> &mut Self {
         let function = Arc::new(function);
         let types = arguments_of(&*function);
         for (name, later) in [(name.to_owned(), false), (format!("{name}_async"), true)] {

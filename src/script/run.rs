@@ -12,7 +12,7 @@ use rhai::{Dynamic, EvalAltResult, Position};
 
 use super::meter::{Budget, Ended, Meter, Usage};
 use super::tasks::Tasks;
-use crate::client::blocking::{Patience, block_on_with};
+use crate::client::blocking::{Patience, block_on, block_on_with};
 use crate::client::{CancelToken, HttpClient};
 use crate::error::{Error, ErrorKind, TimeoutPhase};
 use crate::ffi::allocator;
@@ -35,9 +35,9 @@ thread_local! {
 pub(super) struct Run {
     patience: Patience,
     time_limit: Option<Duration>,
-    pub(super) tasks: Tasks,
+    pub(super) tasks: Rc<Tasks>,
     pub(super) meter: Arc<Meter>,
-    /// Like that of no other run.
+    /// Like that of no other run, but of those that go on with what it has under way.
     pub(super) number: u64,
     started: Instant,
 }
@@ -50,11 +50,17 @@ impl Run {
         // A limit beyond what the clock can hold is as good as none.
         let deadline = time_limit.and_then(|limit| started.checked_add(limit));
         let patience = Patience { deadline, cancel };
-        Self { patience, time_limit, tasks: Tasks::default(), meter, number, started }
+        Self { patience, time_limit, tasks: Rc::default(), meter, number, started }
     }
 
-    fn unlimited() -> Self {
+    /// What runs without a script: nothing is limited.
+    pub(super) fn unlimited() -> Self {
         Self::new(None, None, Arc::default())
+    }
+
+    /// Waits without limits, and goes on with what it has under way.
+    pub(super) fn wait<F: Future>(&self, future: F) -> F::Output {
+        block_on(self.tasks.beside(future))
     }
 
     /// The time since its beginning.
@@ -81,9 +87,8 @@ impl Run {
 
     /// Goes on with the tasks while something is waited for, and no longer than the run may.
     async fn beside<F: Future>(&self, future: F) -> Result<F::Output, Ended> {
-        let mut future = pin!(future);
+        let mut future = pin!(self.tasks.beside(future));
         std::future::poll_fn(|cx| {
-            self.tasks.poll(cx);
             let polled = future.as_mut().poll(cx);
             match self.meter.ended() {
                 Some(ended) => Poll::Ready(Err(ended)),
@@ -175,15 +180,30 @@ impl Steps {
     }
 }
 
-/// Marks a script as running on this thread until it drops. What it has under way then ends.
+/// Marks a script as running on this thread until it drops. What it has under way then ends, unless a session keeps it.
 pub(super) struct Running {
     outer: Steps,
 }
 
 impl Running {
     pub(super) fn enter(time_limit: Option<Duration>, cancel: Option<CancelToken>, meter: Arc<Meter>) -> Self {
-        let outer = Steps::of(&meter);
-        RUNNING.with_borrow_mut(|stack| stack.push(Rc::new(Run::new(time_limit, cancel, meter))));
+        Self::push(Run::new(time_limit, cancel, meter))
+    }
+
+    /// As [`enter`](Self::enter), but goes on with what an earlier run has under way, and leaves it under way.
+    pub(super) fn resume(
+        earlier: &Run,
+        time_limit: Option<Duration>,
+        cancel: Option<CancelToken>,
+        meter: Arc<Meter>,
+    ) -> Self {
+        let (tasks, number) = (earlier.tasks.clone(), earlier.number);
+        Self::push(Run { tasks, number, ..Run::new(time_limit, cancel, meter) })
+    }
+
+    fn push(run: Run) -> Self {
+        let outer = Steps::of(&run.meter);
+        RUNNING.with_borrow_mut(|stack| stack.push(Rc::new(run)));
         STEPS.with(|steps| steps.swap(&outer));
         Self { outer }
     }

@@ -121,8 +121,6 @@ pub(super) fn register(module: &mut Module, secrets: &[Arc<Kept>]) {
     };
     Space::Plain.function("after").set_into_module(module, prefixed);
     for name in ["to_string", "to_debug", "print", "debug"] {
-        Space::Plain
-            .function(name)
-            .set_into_module(module, |secret: &mut Secret| Ok::<_, Thrown>(secret.to_string()));
+        Space::Plain.function(name).set_into_module(module, |secret: &mut Secret| Ok::<_, Thrown>(secret.to_string()));
     }
 }

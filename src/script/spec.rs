@@ -232,7 +232,8 @@ impl Spec {
 
     /// A file that the sandbox lets scripts read.
     fn file(&self, path: &str) -> Result<Body, Problem> {
-        let real = self.host.sandbox.check_readable(Path::new(path)).map_err(|denied| Problem::denied(&denied, path))?;
+        let real =
+            self.host.sandbox.check_readable(Path::new(path)).map_err(|denied| Problem::denied(&denied, path))?;
         Body::from_path(&real).map_err(|error| format!("the file `{path}`: {error}").into())
     }
 
@@ -408,7 +409,9 @@ fn pairs(given: &Dynamic, what: &str, mut secrets: Option<&mut Vec<Arc<Kept>>>) 
 fn scalar(value: &Dynamic, name: &str, secrets: Option<&mut Vec<Arc<Kept>>>) -> Result<Zeroizing<String>, String> {
     if let Some(secret) = value.read_lock::<Secret>() {
         let secrets = secrets.ok_or_else(|| {
-            format!("`{name}`: a secret cannot be part of a URL, which is seen by many; put it into a header or the body")
+            format!(
+                "`{name}`: a secret cannot be part of a URL, which is seen by many; put it into a header or the body"
+            )
         })?;
         secrets.push(secret.kept().clone());
         return Ok(secret.reveal());

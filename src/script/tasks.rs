@@ -2,7 +2,7 @@
 //! computes; waits for nothing itself.
 
 use std::cell::{Cell, RefCell};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use futures::StreamExt;
@@ -52,12 +52,21 @@ impl Tasks {
         let nested = self.running.replace(Some(running));
         self.started.borrow_mut().extend(nested.into_iter().flatten());
     }
+
+    /// Waits for a future, and goes on with these meanwhile.
+    pub(super) async fn beside<F: Future>(&self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        std::future::poll_fn(|cx| {
+            self.poll(cx);
+            future.as_mut().poll(cx)
+        })
+        .await
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures::FutureExt as _;
     use futures::channel::oneshot;
     use futures::executor::block_on;
 
@@ -69,12 +78,7 @@ mod tests {
         tasks.start(async { first.send(1).is_ok() });
         tasks.start(async move { first_seen.await.is_ok_and(|one| second.send(one + 1).is_ok()) });
         tasks.start(async { false });
-        let mut second_seen = second_seen;
-        let seen = block_on(std::future::poll_fn(|cx| {
-            tasks.poll(cx);
-            second_seen.poll_unpin(cx)
-        }));
-        assert_eq!(seen, Ok(2));
+        assert_eq!(block_on(tasks.beside(second_seen)), Ok(2));
         assert_eq!(tasks.counts(), (3, 1));
     }
 

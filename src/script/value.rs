@@ -220,11 +220,7 @@ fn decimal_number(decimal: Decimal) -> Result<Number, String> {
     let number: Number = text.parse().map_err(|_| format!("{text} has no form in JSON"))?;
     // Parsing falls back to a float; the digits tell whether that one is the same number.
     let same = number.to_string().parse::<Decimal>().is_ok_and(|back| back == decimal);
-    if same {
-        Ok(number)
-    } else {
-        Err(format!("the decimal {text} has more digits than a float can hold"))
-    }
+    if same { Ok(number) } else { Err(format!("the decimal {text} has more digits than a float can hold")) }
 }
 
 fn type_name(value: &Dynamic) -> &str {

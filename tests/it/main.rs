@@ -20,6 +20,8 @@ mod cancel;
 #[cfg(feature = "record")]
 mod cassettes;
 #[cfg(feature = "cli")]
+mod check;
+#[cfg(feature = "cli")]
 mod command;
 mod connections;
 mod cookies;
@@ -44,6 +46,8 @@ mod names;
 mod promises;
 mod proxies;
 mod redirects;
+#[cfg(feature = "cli")]
+mod repl;
 mod retries;
 #[cfg(feature = "script")]
 mod sandbox;

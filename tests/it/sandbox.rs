@@ -62,7 +62,8 @@ fn nothing_is_asked_that_was_not_allowed() {
         "file:///etc/passwd".to_owned(),
     ];
     for url in &inward {
-        for call in ["http_get(URL)", "http_get_async(URL).wait()", "for line in http_lines(URL) {}", "http_all([URL])"] {
+        for call in ["http_get(URL)", "http_get_async(URL).wait()", "for line in http_lines(URL) {}", "http_all([URL])"]
+        {
             let engine = engine(Sandbox::new().hosts(["api.example.org"]));
             let error = engine.compile("test", call).unwrap().constant("URL", url.clone()).run().unwrap_err();
             let map = error.value().unwrap().clone().cast::<Map>();
@@ -103,7 +104,8 @@ fn methods_proxies_variables_and_files_are_asked_for() {
     assert_eq!(server.requests().len(), 0);
     let value = run(around(&server).methods(["POST"]), &server, r#"http_post(BASE + "/echo", "x").text()"#).unwrap();
     assert_eq!(value.to_string(), "x");
-    let engine = ScriptEngine::builder().sandbox(Sandbox::new().environment(["A"])).variables(|name| Some(name.repeat(2)));
+    let engine =
+        ScriptEngine::builder().sandbox(Sandbox::new().environment(["A"])).variables(|name| Some(name.repeat(2)));
     assert_eq!(engine.build().unwrap().run(r#"env("A")"#).unwrap().to_string(), "AA");
     for source in [r#"eval("1")"#, r#"import "x" as x;"#] {
         let error = run(Sandbox::new(), &server, source).unwrap_err();
@@ -121,17 +123,35 @@ fn every_budget_ends_the_script_and_says_how_much_it_was() {
         (open().max_call_depth(20), "fn f(n) { f(n + 1) } f(0)", Budget::CallDepth, 20),
         (open().max_requests(3), r#"loop { http_get(BASE + "/get") }"#, Budget::Requests, 3),
         (open().max_requests(3), r#"loop { http_get_async(BASE + "/get") }"#, Budget::Requests, 3),
-        (open().max_requests_at_once(2), r#"http_all([BASE + "/delay/500", BASE + "/delay/500", BASE + "/delay/500"])"#,
-            Budget::RequestsAtOnce, 2),
-        (open().methods(["POST"]).max_sent(5000), r#"loop { http_post(BASE + "/echo", "x".pad2(1000)) } fn pad2(n) { let s = this; s.pad(n, 'x'); s }"#,
-            Budget::Sent, 5000),
+        (
+            open().max_requests_at_once(2),
+            r#"http_all([BASE + "/delay/500", BASE + "/delay/500", BASE + "/delay/500"])"#,
+            Budget::RequestsAtOnce,
+            2,
+        ),
+        (
+            open().methods(["POST"]).max_sent(5000),
+            r#"loop { http_post(BASE + "/echo", "x".pad2(1000)) } fn pad2(n) { let s = this; s.pad(n, 'x'); s }"#,
+            Budget::Sent,
+            5000,
+        ),
         (open().max_received(50_000), r#"loop { http_get(BASE + "/bytes/20000") }"#, Budget::Received, 50_000),
         (open().max_response_size(10_000), r#"http_get(BASE + "/bytes/20000")"#, Budget::ResponseSize, 10_000),
-        (open().max_response_size(10_000), r#"for c in http_chunks(BASE + "/bytes/200000") {}"#, Budget::ResponseSize, 10_000),
+        (
+            open().max_response_size(10_000),
+            r#"for c in http_chunks(BASE + "/bytes/200000") {}"#,
+            Budget::ResponseSize,
+            10_000,
+        ),
         (open().max_received(10_000), r#"http_get_async(BASE + "/bytes/20000").wait()"#, Budget::Received, 10_000),
         (open().max_output(100), r#"loop { print("0123456789") }"#, Budget::Output, 100),
         (open().max_memory(1 << 20), r#"let s = "x"; loop { s += s }"#, Budget::Memory, 1 << 20),
-        (open().max_memory(1 << 20), r#"let m = #{}; let n = 0; loop { m["k" + n] = n; n += 1; }"#, Budget::Memory, 1 << 20),
+        (
+            open().max_memory(1 << 20),
+            r#"let m = #{}; let n = 0; loop { m["k" + n] = n; n += 1; }"#,
+            Budget::Memory,
+            1 << 20,
+        ),
     ];
     for (sandbox, source, expected, limit) in cases {
         // Catching it and going on is no way out.
@@ -310,7 +330,10 @@ fn files_go_up_and_come_down_where_they_may() {
     let text = echoed.to_string();
     let places: Vec<_> = ["Summer", "\r\n3\r\n", "AA", "a note", "x,y"].map(|part| text.find(part).unwrap()).into();
     assert!(places.is_sorted(), "{text}");
-    for part in ["name=\"note\"; filename=\"note.txt\"\r\nContent-Type: text/plain", "filename=\"a.csv\"\r\nContent-Type: text/csv"] {
+    for part in [
+        "name=\"note\"; filename=\"note.txt\"\r\nContent-Type: text/plain",
+        "filename=\"a.csv\"\r\nContent-Type: text/csv",
+    ] {
         assert!(text.to_lowercase().contains(&part.to_lowercase()), "{part} in {text}");
     }
     assert_eq!(script(r#"http_post(BASE + "/echo", (), #{ file: DIR + "/note.txt" }).text()"#).to_string(), "a note");

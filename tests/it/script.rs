@@ -334,10 +334,7 @@ fn prints_and_traces_reach_their_listeners() {
     let traced = Arc::new(Mutex::new(Vec::new()));
     let (print, trace) = (printed.clone(), traced.clone());
     let engine = ScriptEngine::builder().on_request(move |line| trace.lock().unwrap().push(line.clone()));
-    let engine = engine
-        .build()
-        .unwrap()
-        .on_print(move |text| print.lock().unwrap().push(text.to_owned()));
+    let engine = engine.build().unwrap().on_print(move |text| print.lock().unwrap().push(text.to_owned()));
     let source = r#"
         print(http_get(BASE + "/redirect/1").status);
         try { http_get("http://127.0.0.1:1/") } catch { print("caught"); }

@@ -32,7 +32,10 @@ fn run(engine: &ScriptEngine, server: &Server, other: &Server, source: &str) -> 
     let result = script.constant("BASE", server.origin()).constant("OTHER", other.origin()).run();
     result.map(|value| format!("{value:?} {value}")).map_err(|error| {
         assert_eq!(error.kind(), ScriptErrorKind::Runtime, "{source}: {error}");
-        (format!("{error:?} {}", error.render()), error.value().and_then(|value| value.clone().try_cast()).unwrap_or_default())
+        (
+            format!("{error:?} {}", error.render()),
+            error.value().and_then(|value| value.clone().try_cast()).unwrap_or_default(),
+        )
     })
 }
 
@@ -112,7 +115,10 @@ fn a_script_learns_nothing_of_a_secret() {
         };
         let printed = seen.lock().unwrap().drain(..).collect::<Vec<_>>().join("\n");
         for text in [&shown, &printed] {
-            assert!(!text.contains("c4nary") && !text.contains("YW5uYTpj") && !text.contains("dTpjNG5h"), "{source}: {text}");
+            assert!(
+                !text.contains("c4nary") && !text.contains("YW5uYTpj") && !text.contains("dTpjNG5h"),
+                "{source}: {text}"
+            );
         }
         if source.contains("||") {
             assert!(shown.starts_with("false"), "{shown}");
