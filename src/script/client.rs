@@ -6,7 +6,7 @@ use http::{Method, Request, Uri};
 use rhai::{Dynamic, Map, Module, NativeCallContext, Position};
 
 use super::engine::{Listener, RequestTrace};
-use super::promise::Promise;
+use super::promise::{Outcome, Promise};
 use super::reply::Reply;
 use super::spec::{Auth, Spec, Usual, header_map, text, unknown};
 use super::{Space, Thrown, failure, run};
@@ -28,6 +28,9 @@ struct Inner {
     usual: Usual,
 }
 
+/// What a script gets for a response, or is thrown.
+pub(super) type Finish = fn(Reply, Position) -> Outcome;
+
 impl Client {
     pub(super) fn new(http: HttpClient) -> Self {
         Self::with(http, None)
@@ -42,7 +45,7 @@ impl Client {
     }
 
     /// A client of a script's own, with the settings of this one where it names none.
-    fn derive(&self, options: &Map) -> Result<Self, String> {
+    pub(super) fn derive(&self, options: &Map) -> Result<Self, String> {
         let mut builder = self.0.http.to_builder();
         let mut usual = self.0.usual.clone();
         let mut base = None;
@@ -121,20 +124,42 @@ impl Client {
 
     /// Makes a request and waits for its response, or, if that is to be done later, starts it and gives a promise.
     pub(super) fn make(&self, at: Position, spec: Result<Spec, String>, later: bool) -> Result<Dynamic, Thrown> {
-        if later { self.start(at, spec).map(Dynamic::from) } else { self.call(at, spec).map(Dynamic::from) }
+        self.make_with(at, spec, later, |reply, _| Ok(Dynamic::from(reply)))
     }
 
-    fn call(&self, at: Position, spec: Result<Spec, String>) -> Result<Reply, Thrown> {
+    /// As `make`. What the script gets is what `finish` makes of the response.
+    pub(super) fn make_with(
+        &self,
+        at: Position,
+        spec: Result<Spec, String>,
+        later: bool,
+        finish: Finish,
+    ) -> Result<Dynamic, Thrown> {
+        if later {
+            return self.start_with(at, spec, finish).map(Dynamic::from);
+        }
+        finish(self.call(at, spec)?, at).map_err(|thrown| failure::again(thrown, at))
+    }
+
+    /// Makes a request and waits for its response.
+    pub(super) fn call(&self, at: Position, spec: Result<Spec, String>) -> Result<Reply, Thrown> {
         let (request, max_size) = prepare(spec, at)?;
         run::wait(&self.0.http, || self.send(request, max_size))?.map_err(|error| failure::thrown(&error, at))
     }
 
     /// Starts a request.
     pub(super) fn start(&self, at: Position, spec: Result<Spec, String>) -> Result<Promise, Thrown> {
+        self.start_with(at, spec, |reply, _| Ok(Dynamic::from(reply)))
+    }
+
+    fn start_with(&self, at: Position, spec: Result<Spec, String>, finish: Finish) -> Result<Promise, Thrown> {
         let (request, max_size) = prepare(spec, at)?;
         let reply = self.send(request, max_size);
         Ok(Promise::start(&run::current(), async move {
-            reply.await.map(Dynamic::from).map_err(|error| failure::described(&error, at))
+            match reply.await {
+                Ok(reply) => finish(reply, at),
+                Err(error) => Err(failure::described(&error, at)),
+            }
         }))
     }
 
@@ -165,7 +190,8 @@ impl Client {
     }
 }
 
-const OPTIONS: &[&str] =
+/// The options of `http::client`.
+pub(super) const OPTIONS: &[&str] =
     &["base_url", "headers", "auth", "timeout", "retries", "redirects", "max_size", "proxy", "user_agent", "cookies"];
 
 fn prepare(spec: Result<Spec, String>, at: Position) -> Result<(Request<AsyncBody>, u64), Thrown> {

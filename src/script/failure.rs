@@ -33,11 +33,11 @@ pub(super) fn invalid(message: &str, at: Position) -> Box<EvalAltResult> {
 }
 
 /// What `raise()` throws for a response.
-pub(super) fn status(code: u16, reason: &str, url: &str, at: Position) -> Box<EvalAltResult> {
+pub(super) fn status(code: u16, reason: &str, url: &str, at: Position) -> Map {
     let message = format!("the server answered {code} {reason} ({url})");
     let mut map = describe("status", message.trim(), Some(url), at);
     map.insert("status".into(), i64::from(code).into());
-    Box::new(EvalAltResult::ErrorRuntime(map.into(), at))
+    map
 }
 
 pub(super) fn describe(kind: &str, message: &str, url: Option<&str>, at: Position) -> Map {

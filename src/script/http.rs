@@ -7,7 +7,7 @@ use http::Method;
 use rhai::{Dynamic, FLOAT, INT, Map, Module, NativeCallContext, def_package};
 
 use super::client::{self, Client, verbs};
-use super::{Space, failure, promise, reply, run, stream, value, websocket};
+use super::{Space, api, failure, graphql, object, promise, reply, run, stream, value, websocket};
 use crate::client::HttpClient;
 
 def_package! {
@@ -31,10 +31,13 @@ pub(super) fn module(client: &Client) -> Module {
     promise::register(module, client, Space::Global);
     stream::register(module, client, Space::Global);
     websocket::register(module, client, Space::Global);
+    graphql::register(module, client, Space::Global);
     promise::register_type(module);
     client::register_type(module);
     stream::register_type(module);
     websocket::register_type(module);
+    graphql::register_type(module);
+    object::register_type(module);
     reply::register(module);
     helpers(module);
     built
@@ -47,7 +50,9 @@ pub(super) fn namespace(client: &Client) -> Module {
     promise::register(&mut built, client, Space::Http);
     stream::register(&mut built, client, Space::Http);
     websocket::register(&mut built, client, Space::Http);
+    graphql::register(&mut built, client, Space::Http);
     client::register(&mut built, client);
+    api::register(&mut built, client);
     built
 }
 

@@ -64,16 +64,26 @@
 //! - `engine`: the engine and its scripts. `run`: a running script, its limits; `tasks`: what it has under way.
 //! - `http`: the package. `client`: clients, and how a request is made. `promise`: requests that are waited for later.
 //! - `stream`: bodies that are read piece by piece. `websocket`: WebSockets.
+//! - `graphql`: GraphQL. `api`: APIs that scripts describe; `source`: where descriptions come from; `operation`, `rules`,
+//!   `path`: what their operations take; `answer`: what they give; `object`: the object with a method for each.
 //! - `spec`: a request as a script describes it. `reply`: a response. `value`: values to JSON and back.
 //! - `failure`: errors on their way into and out of a script.
 
+mod answer;
+mod api;
 mod client;
 mod engine;
 mod failure;
+mod graphql;
 mod http;
+mod object;
+mod operation;
+mod path;
 mod promise;
 mod reply;
+mod rules;
 mod run;
+mod source;
 mod spec;
 mod stream;
 mod tasks;

@@ -232,28 +232,30 @@ fn pairs(given: &Dynamic, what: &str) -> Result<Vec<(String, String)>, String> {
         match value.read_lock::<Array>() {
             Some(values) => {
                 for value in values.iter() {
-                    pairs.push((name.to_string(), scalar(value, name)?));
+                    pairs.push((name.to_string(), text_of(value, name)?));
                 }
             }
             None if value.is_unit() => {}
-            None => pairs.push((name.to_string(), scalar(value, name)?)),
+            None => pairs.push((name.to_string(), text_of(value, name)?)),
         }
     }
     Ok(pairs)
 }
 
-fn scalar(value: &Dynamic, name: &str) -> Result<String, String> {
+fn text_of(value: &Dynamic, name: &str) -> Result<String, String> {
+    let wrong = || format!("the value of `{name}` is a string, a number or a bool, not {}", value.type_name());
+    scalar(value).ok_or_else(wrong)
+}
+
+/// The text of a single value.
+pub(super) fn scalar(value: &Dynamic) -> Option<String> {
     let simple = value.is_string()
         || value.is_int()
         || value.is_float()
         || value.is_bool()
         || value.is_decimal()
         || value.is_char();
-    if simple {
-        Ok(value.to_string())
-    } else {
-        Err(format!("the value of `{name}` is a string, a number or a bool, not {}", value.type_name()))
-    }
+    simple.then(|| value.to_string())
 }
 
 impl Auth {

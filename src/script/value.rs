@@ -13,7 +13,7 @@ const MAX_DEPTH: usize = 128;
 ///
 /// What is wrong with the text, with its line and column.
 pub(super) fn from_json(text: &[u8]) -> Result<Dynamic, String> {
-    serde_json::from_slice::<Value>(text).map_err(|error| error.to_string()).and_then(to_dynamic)
+    serde_json::from_slice::<Value>(text).map_err(|error| error.to_string()).and_then(from_value)
 }
 
 /// A script value as JSON text.
@@ -22,18 +22,24 @@ pub(super) fn from_json(text: &[u8]) -> Result<Dynamic, String> {
 ///
 /// Names the value that JSON has no form for.
 pub(super) fn to_json(value: &Dynamic) -> Result<String, String> {
-    to_value(value, MAX_DEPTH).map(|value| value.to_string())
+    to_value(value).map(|value| value.to_string())
 }
 
-fn to_dynamic(value: Value) -> Result<Dynamic, String> {
+/// A script value as one of JSON. Errors are those of [`to_json`].
+pub(super) fn to_value(value: &Dynamic) -> Result<Value, String> {
+    nested(value, MAX_DEPTH)
+}
+
+/// A value of JSON in a script.
+pub(super) fn from_value(value: Value) -> Result<Dynamic, String> {
     Ok(match value {
         Value::Null => Dynamic::UNIT,
         Value::Bool(bool) => bool.into(),
         Value::Number(number) => number_to_dynamic(&number)?,
         Value::String(text) => text.into(),
-        Value::Array(items) => items.into_iter().map(to_dynamic).collect::<Result<Array, _>>()?.into(),
+        Value::Array(items) => items.into_iter().map(from_value).collect::<Result<Array, _>>()?.into(),
         Value::Object(entries) => {
-            let entries = entries.into_iter().map(|(key, value)| Ok((key.into(), to_dynamic(value)?)));
+            let entries = entries.into_iter().map(|(key, value)| Ok((key.into(), from_value(value)?)));
             entries.collect::<Result<Map, String>>()?.into()
         }
     })
@@ -50,7 +56,7 @@ fn number_to_dynamic(number: &Number) -> Result<Dynamic, String> {
     number.as_f64().map(Dynamic::from).ok_or_else(|| format!("the number {number} is too large"))
 }
 
-fn to_value(value: &Dynamic, depth: usize) -> Result<Value, String> {
+fn nested(value: &Dynamic, depth: usize) -> Result<Value, String> {
     let Some(deeper) = depth.checked_sub(1) else {
         return Err(format!("nested deeper than {MAX_DEPTH} levels"));
     };
@@ -76,10 +82,10 @@ fn to_value(value: &Dynamic, depth: usize) -> Result<Value, String> {
         return Ok(text.as_str().into());
     }
     if let Some(items) = value.read_lock::<Array>() {
-        return items.iter().map(|item| to_value(item, deeper)).collect();
+        return items.iter().map(|item| nested(item, deeper)).collect();
     }
     if let Some(entries) = value.read_lock::<Map>() {
-        let entries = entries.iter().map(|(key, value)| Ok((key.to_string(), to_value(value, deeper)?)));
+        let entries = entries.iter().map(|(key, value)| Ok((key.to_string(), nested(value, deeper)?)));
         return entries.collect::<Result<serde_json::Map<_, _>, String>>().map(Value::Object);
     }
     Err(format!("a value of type `{}` has no form in JSON", type_name(value)))

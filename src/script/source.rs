@@ -1,0 +1,73 @@
+//! Where descriptions of APIs come from: files, URLs, and their formats. Does not know what they describe.
+
+use std::fs::File;
+use std::io::Read as _;
+
+use http::Method;
+use rhai::{Dynamic, Map, Position};
+use serde_json::Value;
+
+use super::client::Client;
+use super::{Thrown, answer, failure};
+
+/// The most bytes of a description.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// A description, and the URL that it was fetched from.
+pub(super) struct Source {
+    pub(super) value: Value,
+    pub(super) url: Option<String>,
+}
+
+impl Source {
+    /// Reads a file, or fetches a URL.
+    pub(super) fn load(client: &Client, place: &str, at: Position) -> Result<Self, Thrown> {
+        let lower = place.to_ascii_lowercase();
+        let (text, url) = if lower.starts_with("http://") || lower.starts_with("https://") {
+            let (text, url) = fetch(client, place, at)?;
+            (text, Some(url))
+        } else {
+            (read_description(place).map_err(|message| failure::invalid(&message, at))?, None)
+        };
+        let value = parse(place, &text).map_err(|message| failure::invalid(&message, at))?;
+        Ok(Self { value, url })
+    }
+}
+
+/// The text of a file. Nowhere else does a script read one.
+fn read_description(path: &str) -> Result<String, String> {
+    let wrong = |error: std::io::Error| format!("`{path}` cannot be read: {error}");
+    // Opening a pipe would wait for whoever writes to it.
+    if !std::fs::metadata(path).map_err(wrong)?.is_file() {
+        return Err(format!("`{path}` is not a file"));
+    }
+    let mut text = String::new();
+    File::open(path).map_err(wrong)?.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(wrong)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(format!("`{path}` is larger than {} MiB", MAX_BYTES >> 20));
+    }
+    Ok(text)
+}
+
+fn fetch(client: &Client, url: &str, at: Position) -> Result<(String, String), Thrown> {
+    let most = i64::try_from(MAX_BYTES).unwrap_or(i64::MAX);
+    let options = Map::from_iter([("max_size".into(), Dynamic::from(most))]);
+    let reply = client.call(at, client.spec(&Method::GET, url, None, Some(&options)))?;
+    if let Some(refusal) = answer::refusal(&reply, at) {
+        return Err(failure::again(refusal, at));
+    }
+    let text = reply.text().map_err(|error| failure::thrown(&error, at))?;
+    Ok((text, reply.url()))
+}
+
+/// Reads TOML where the name says so, else JSON. What is wrong is told without the text, which may be of any file.
+fn parse(name: &str, text: &str) -> Result<Value, String> {
+    let text = text.trim_start_matches('\u{feff}');
+    if name.to_ascii_lowercase().ends_with(".toml") {
+        return toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].lines().count());
+            format!("`{name}` is not TOML: {} (line {})", error.message(), line.max(1))
+        });
+    }
+    serde_json::from_str(text).map_err(|error| format!("`{name}` is not JSON: {error}"))
+}
