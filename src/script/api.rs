@@ -1,11 +1,11 @@
 //! `http::api`: APIs as scripts and files describe them, operation by operation. Sends nothing itself.
 
-use rhai::{Dynamic, Map, Module, NativeCallContext, Position};
+use rhai::{Map, Module, NativeCallContext, Position};
 use serde_json::{Map as Object, Value};
 
 use super::answer::Answer;
 use super::client::{self, Client};
-use super::object::{Api, Group, is_callable};
+use super::object::{Api, Group, MAX_OPERATIONS, is_callable};
 use super::operation::{Body, Field, Form, Operation, Param, Place, Style};
 use super::path::Template;
 use super::rules::{Rule, unknown};
@@ -15,19 +15,8 @@ use super::{Space, Thrown, failure, spec, value};
 /// What a description has besides the options of a client.
 const OWN: [&str; 2] = ["resources", "description"];
 const OPERATION: [&str; 6] = ["method", "path", "params", "body", "result", "description"];
-const PARAM: [&str; 11] = [
-    "in",
-    "type",
-    "required",
-    "default",
-    "enum",
-    "minimum",
-    "maximum",
-    "pattern",
-    "items",
-    "explode",
-    "description",
-];
+const PARAM: [&str; 11] =
+    ["in", "type", "required", "default", "enum", "minimum", "maximum", "pattern", "items", "explode", "description"];
 
 /// The object for a description.
 fn api(client: &Client, mut options: Map) -> Result<Map, String> {
@@ -40,15 +29,16 @@ fn api(client: &Client, mut options: Map) -> Result<Map, String> {
     let Some(base) = options.get("base_url").map(ToString::to_string) else {
         return Err("the option `base_url` is missing".into());
     };
-    let mut group = Group::default();
-    fill(&mut group, "", object(&value::to_value(&resources)?, "resources")?)?;
+    let (mut group, mut left) = (Group::default(), MAX_OPERATIONS);
+    fill(&mut group, "", object(&value::to_value(&resources)?, "resources")?, &mut left)?;
     let title = [title, base].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("  ");
-    group.into_object(Api { client: client.derive(&options)?, query: Vec::new(), title })
+    Ok(Api::new(client, options, Vec::new(), title)?.object(&group))
 }
 
-/// Adds operations, and groups of them. Errors name them.
-fn fill(group: &mut Group, above: &str, resources: &Object<String, Value>) -> Result<(), String> {
+/// Adds operations, and groups of them, so many at most. Errors name them.
+fn fill(group: &mut Group, above: &str, resources: &Object<String, Value>, left: &mut usize) -> Result<(), String> {
     for (name, given) in resources {
+        *left = left.checked_sub(1).ok_or_else(|| format!("there are more than {MAX_OPERATIONS} operations"))?;
         let full = if above.is_empty() { name.clone() } else { format!("{above}.{name}") };
         if !is_callable(name) {
             return Err(format!("{full}: a script cannot call `{name}`; choose another name"));
@@ -56,7 +46,7 @@ fn fill(group: &mut Group, above: &str, resources: &Object<String, Value>) -> Re
         match given {
             Value::Object(inner) if !is_operation(inner) => {
                 let mut below = Group::default();
-                fill(&mut below, &full, inner)?;
+                fill(&mut below, &full, inner, left)?;
                 group.add_group(name, below);
             }
             _ => {
@@ -124,11 +114,7 @@ fn operation(name: &str, given: &Value) -> Result<Operation, String> {
 
 /// The parameters that are described, and those of the path that are not, which may be any text or number.
 fn all_params(path: &Template, described: &Object<String, Value>) -> Result<Vec<Param>, String> {
-    let plain = |name: &str| Param {
-        field: Field { name: name.to_owned(), rule: Rule::default(), required: true, description: String::new() },
-        place: Place::Path,
-    };
-    let bare = path.names().filter(|name| !described.contains_key(*name)).map(|name| Ok(plain(name)));
+    let bare = path.names().filter(|name| !described.contains_key(*name)).map(|name| Ok(Param::in_path(name)));
     let described = described.iter().map(|(name, given)| {
         let given = object(given, name)?;
         param(name, given, path.names().any(|other| other == name))

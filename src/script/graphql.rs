@@ -42,7 +42,9 @@ fn data(reply: Reply, at: Position) -> Outcome {
     let mut map = match json.map(Dynamic::try_cast::<Map>) {
         Ok(Some(map)) if map.contains_key("data") || map.contains_key("errors") => map,
         // Something before the server has answered.
-        _ => return Err(answer::refusal(&reply, at).unwrap_or_else(|| failure::described(&reply.is_not("GraphQL"), at))),
+        _ => {
+            return Err(answer::refusal(&reply, at).unwrap_or_else(|| failure::described(&reply.is_not("GraphQL"), at)));
+        }
     };
     let data = map.remove("data").unwrap_or_default();
     let errors = map.remove("errors").and_then(Dynamic::try_cast::<Array>).unwrap_or_default();

@@ -7,7 +7,7 @@ use http::Method;
 use rhai::{Dynamic, FLOAT, INT, Map, Module, NativeCallContext, def_package};
 
 use super::client::{self, Client, verbs};
-use super::{Space, api, failure, graphql, object, promise, reply, run, stream, value, websocket};
+use super::{Space, api, failure, graphql, object, openapi, promise, reply, run, stream, value, websocket};
 use crate::client::HttpClient;
 
 def_package! {
@@ -53,6 +53,7 @@ pub(super) fn namespace(client: &Client) -> Module {
     graphql::register(&mut built, client, Space::Http);
     client::register(&mut built, client);
     api::register(&mut built, client);
+    openapi::register(&mut built, client);
     built
 }
 

@@ -72,11 +72,13 @@
 mod answer;
 mod api;
 mod client;
+mod document;
 mod engine;
 mod failure;
 mod graphql;
 mod http;
 mod object;
+mod openapi;
 mod operation;
 mod path;
 mod promise;

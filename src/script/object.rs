@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use http::header::ACCEPT;
 use rhai::{Dynamic, Engine, FnPtr, Map, Module, NativeCallContext, Position};
 
 use super::client::Client;
@@ -16,17 +17,36 @@ use super::operation::Operation;
 use super::{Space, Thrown, failure};
 
 /// The most operations of an API.
-const MAX_OPERATIONS: usize = 5_000;
+pub(super) const MAX_OPERATIONS: usize = 5_000;
+/// What an API is asked for, unless its headers say otherwise.
+const TYPES: &str = "application/json, */*;q=0.8";
 /// The function that all methods are.
 const CALL: &str = "call_operation";
 
 /// An API: who asks, and what goes with each request.
 pub(super) struct Api {
-    pub(super) client: Client,
-    /// Keys in the query, as they stand there.
-    pub(super) query: Vec<String>,
-    /// What its help begins with.
-    pub(super) title: String,
+    client: Client,
+    query: Vec<String>,
+    title: String,
+}
+
+impl Api {
+    /// An API that a client with these options asks. The query, keys for example, goes with each request; the title is
+    /// what its help begins with.
+    pub(super) fn new(client: &Client, mut options: Map, query: Vec<String>, title: String) -> Result<Self, String> {
+        let headers = options.entry("headers".into()).or_insert_with(|| Map::new().into());
+        if let Some(mut headers) = headers.write_lock::<Map>()
+            && !headers.keys().any(|name| name.eq_ignore_ascii_case(ACCEPT.as_str()))
+        {
+            headers.insert(ACCEPT.as_str().into(), TYPES.into());
+        }
+        Ok(Self { client: client.derive(&options)?, query, title })
+    }
+
+    /// The object for a script.
+    pub(super) fn object(self, group: &Group) -> Map {
+        group.object(&Arc::new(self))
+    }
 }
 
 /// The operations of an API, by the names that they are found under.
@@ -51,6 +71,10 @@ impl Group {
         self.0.contains_key(name)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// All operations in it.
     fn operations(&self) -> Vec<Arc<Operation>> {
         let all = self.0.values().flat_map(|node| match node {
@@ -58,15 +82,6 @@ impl Group {
             Node::Group(group) => group.operations(),
         });
         all.collect()
-    }
-
-    /// The object for a script.
-    pub(super) fn into_object(self, api: Api) -> Result<Map, String> {
-        let count = self.operations().len();
-        if count > MAX_OPERATIONS {
-            return Err(format!("there are {count} operations, and {MAX_OPERATIONS} are the most"));
-        }
-        Ok(self.object(&Arc::new(api)))
     }
 
     fn object(&self, api: &Arc<Api>) -> Map {
@@ -153,9 +168,9 @@ pub(super) fn register_type(module: &mut Module) {
         Err::<Dynamic, _>(bound.too_many(ctx.call_position()))
     };
     space.function(CALL).set_into_module(module, with_more);
-    space.function(CALL).set_into_module(module, |ctx: NativeCallContext, bound: &mut Bound| {
-        bound.call(ctx.call_position(), None)
-    });
+    space
+        .function(CALL)
+        .set_into_module(module, |ctx: NativeCallContext, bound: &mut Bound| bound.call(ctx.call_position(), None));
     space.function(CALL).set_into_module(module, |ctx: NativeCallContext, bound: &mut Bound, given: Dynamic| {
         bound.call(ctx.call_position(), Some(given))
     });

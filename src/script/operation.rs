@@ -26,6 +26,7 @@ pub(super) struct Operation {
 }
 
 /// A name, and what it may stand for.
+#[derive(Default)]
 pub(super) struct Field {
     pub(super) name: String,
     pub(super) rule: Rule,
@@ -95,14 +96,18 @@ impl Operation {
                 None => {}
             }
         }
-        if self.body.as_ref().is_some_and(|own| !own.has_field("body")) {
-            body = body.or(names.remove("body").filter(|given| !given.is_unit()));
+        if let (Some(own), Some(given)) = (&self.body, names.get("body"))
+            && own.is_whole(given)
+        {
+            body = names.remove("body").filter(|given| !given.is_unit());
         }
         let mut fields = Map::new();
         for (name, given) in names {
             let is_field = |own: &Body| own.open || own.has_field(&name);
             if body.is_none() && self.body.as_ref().is_some_and(is_field) {
                 fields.insert(name, given);
+            } else if self.open && given.is_unit() {
+                // Left out, as everywhere in a query.
             } else if self.open {
                 sent.add(&name, &given, Place::Query(Style::Repeated))
                     .map_err(|wrong| format!("the parameter `{name}` {wrong}"))?;
@@ -167,7 +172,11 @@ impl Operation {
         let mut names: Vec<_> = self.known().filter(|field| field.required).map(|field| field.name.as_str()).collect();
         let more = self.open || self.body.is_some() || self.known().any(|field| !field.required);
         names.extend(more.then_some("…"));
-        if names.is_empty() { format!("{}()", self.name) } else { format!("{}(#{{ {} }})", self.name, names.join(", ")) }
+        if names.is_empty() {
+            format!("{}()", self.name)
+        } else {
+            format!("{}(#{{ {} }})", self.name, names.join(", "))
+        }
     }
 
     /// What there is to know about it, in some lines.
@@ -193,6 +202,14 @@ impl Operation {
     }
 }
 
+impl Param {
+    /// One of a path, of which nothing is said.
+    pub(super) fn in_path(name: &str) -> Self {
+        let field = Field { name: name.to_owned(), required: true, ..Field::default() };
+        Self { field, place: Place::Path }
+    }
+}
+
 impl Field {
     fn help(&self, place: &str) -> String {
         let rule = self.rule.describe();
@@ -204,12 +221,22 @@ impl Field {
 }
 
 impl Body {
+    /// Adds a field, in place of one of the same name.
+    pub(super) fn add(&mut self, field: Field) {
+        match self.fields.iter_mut().find(|other| other.name == field.name) {
+            Some(other) => *other = field,
+            None => self.fields.push(field),
+        }
+    }
+
     fn check(&self, given: &Dynamic, params: &[Param]) -> Result<(), String> {
         self.rule.check(given).map_err(|wrong| format!("the body {wrong}"))?;
         let Some(entries) = given.read_lock::<Map>() else { return Ok(()) };
         for field in &self.fields {
             match entries.get(field.name.as_str()) {
-                Some(given) => field.rule.check(given).map_err(|wrong| format!("the field `{}` {wrong}", field.name))?,
+                Some(given) => {
+                    field.rule.check(given).map_err(|wrong| format!("the field `{}` {wrong}", field.name))?
+                }
                 None if !field.required => {}
                 None if params.iter().any(|param| param.field.name == field.name) => {
                     return Err(format!(
@@ -242,6 +269,12 @@ impl Body {
         };
         options.insert(name.into(), given);
         Ok(())
+    }
+
+    /// Whether what is given as `body` is the body itself, and not a field of that name.
+    fn is_whole(&self, given: &Dynamic) -> bool {
+        let field = self.fields.iter().find(|field| field.name == "body");
+        field.is_none_or(|field| given.is_map() && !field.rule.takes_maps())
     }
 
     fn has_field(&self, name: &str) -> bool {

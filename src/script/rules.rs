@@ -58,6 +58,11 @@ impl Rule {
         })
     }
 
+    /// Any string.
+    pub(super) fn text() -> Self {
+        Self { kinds: vec![Kind::Text], ..Self::default() }
+    }
+
     pub(super) fn has_pattern(&self) -> bool {
         self.pattern.is_some()
     }
@@ -82,7 +87,11 @@ impl Rule {
         if let (Some(pattern), Some(text)) = (&self.pattern, given.read_lock::<ImmutableString>())
             && !pattern.is_match(&text)
         {
-            return Err(format!("does not match the pattern `{}`: `{}`", shortened(pattern.as_str()), shortened(&text)));
+            return Err(format!(
+                "does not match the pattern `{}`: `{}`",
+                shortened(pattern.as_str()),
+                shortened(&text)
+            ));
         }
         if !self.choices.is_empty() {
             let own = value::to_value(given)?;
@@ -231,7 +240,7 @@ pub(super) fn shortened(text: &str) -> String {
 pub(super) fn unknown<'a>(what: &str, name: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
     // The distance takes as many steps as both names have letters together, and more.
     let own: String = name.chars().take(60).collect();
-    let short = names.clone().filter(|name| name.len() <= 60);
+    let short = names.clone().filter(|name| name.len() <= 60).take(1_000);
     let near = short.map(|other| (strsim::damerau_levenshtein(&own, other), other)).min();
     let name = shortened(name);
     match near {
@@ -297,9 +306,8 @@ mod tests {
 
     #[test]
     fn a_wrong_schema_says_what_is_wrong_with_it() {
-        let wrong = |schema: &str| {
-            Rule::of(serde_json::from_str::<Value>(schema).unwrap().as_object().unwrap()).err().unwrap()
-        };
+        let wrong =
+            |schema: &str| Rule::of(serde_json::from_str::<Value>(schema).unwrap().as_object().unwrap()).err().unwrap();
         assert!(wrong(r#"{"type": "int"}"#).starts_with("there is no type `int`; there are string, integer"));
         assert_eq!(wrong(r#"{"enum": 1}"#), "`enum` is an array");
         assert_eq!(wrong(r#"{"minimum": "1"}"#), "`minimum` is a number");

@@ -7,6 +7,8 @@ mod support;
 mod addresses;
 mod agents;
 mod alone;
+#[cfg(feature = "script")]
+mod apis;
 mod auth;
 mod basics;
 mod bodies;
@@ -27,6 +29,8 @@ mod errors;
 mod events;
 mod executors;
 mod faults;
+#[cfg(feature = "script")]
+mod graphql;
 mod handler;
 #[cfg(feature = "record")]
 mod har;
@@ -35,6 +39,8 @@ mod interceptors;
 mod isahc;
 mod limits;
 mod names;
+#[cfg(feature = "script")]
+mod openapi;
 #[cfg(feature = "script")]
 mod promises;
 mod proxies;
