@@ -8,7 +8,7 @@ use rhai::{Dynamic, Map, Position};
 use serde_json::Value;
 
 use super::client::Client;
-use super::{Thrown, answer, failure};
+use super::{Thrown, answer, failure, yaml};
 
 /// The most bytes of a description.
 const MAX_BYTES: u64 = 16 << 20;
@@ -60,14 +60,19 @@ fn fetch(client: &Client, url: &str, at: Position) -> Result<(String, String), T
     Ok((text, reply.url()))
 }
 
-/// Reads TOML where the name says so, else JSON. What is wrong is told without the text, which may be of any file.
+/// Reads TOML and JSON where the name says so, JSON where it looks like it, and else YAML. What is wrong is told without the
+/// text, which may be of any file.
 fn parse(name: &str, text: &str) -> Result<Value, String> {
     let text = text.trim_start_matches('\u{feff}');
-    if name.to_ascii_lowercase().ends_with(".toml") {
+    let ending = |end: &str| name.to_ascii_lowercase().ends_with(end);
+    if ending(".toml") {
         return toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].lines().count());
             format!("`{name}` is not TOML: {} (line {})", error.message(), line.max(1))
         });
     }
-    serde_json::from_str(text).map_err(|error| format!("`{name}` is not JSON: {error}"))
+    if ending(".json") || text.trim_start().starts_with(['{', '[']) {
+        return serde_json::from_str(text).map_err(|error| format!("`{name}` is not JSON: {error}"));
+    }
+    yaml::from_yaml(text).map_err(|message| format!("`{name}` is not YAML: {message}"))
 }

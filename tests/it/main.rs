@@ -21,6 +21,8 @@ mod command;
 mod connections;
 mod cookies;
 mod decompression;
+#[cfg(feature = "script")]
+mod descriptions;
 mod descriptors;
 mod downloads;
 mod driving;
@@ -41,6 +43,8 @@ mod limits;
 mod names;
 #[cfg(feature = "script")]
 mod openapi;
+#[cfg(feature = "script")]
+mod openapi_wrong;
 #[cfg(feature = "script")]
 mod promises;
 mod proxies;
