@@ -66,7 +66,7 @@
 //! # let script = r##"
 //! let shop = http::api(#{
 //!     base_url: "https://shop.example/v1",
-//!     auth: #{ bearer: "a token" },
+//!     auth: #{ bearer: "t0ken" },
 //!     resources: #{
 //!         pets: #{
 //!             get: "GET /pets/{id}",
@@ -78,7 +78,7 @@
 //! # if false {
 //! let pet = shop.pets.get(7);
 //! let same = shop.pets.get(#{ id: 7 });
-//! let new = shop.pets.create_async(#{ name: "Edda" }).wait();
+//! let added = shop.pets.create_async(#{ name: "Edda" }).wait();
 //! # }
 //! print(shop.help());
 //! # "##;

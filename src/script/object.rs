@@ -133,6 +133,7 @@ impl Bound {
         match self {
             Self::Call { api, operation, later } => {
                 let spec = operation.request(given, &api.query).and_then(|options| api.client.spec_of(&options));
+                let spec = spec.map_err(|message| format!("{}: {message}", operation.name));
                 api.client.make_with(at, spec, *later, operation.answer.finish())
             }
             Self::Help { api, operations } => {

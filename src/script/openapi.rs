@@ -19,8 +19,12 @@ use super::rules::{Rule, shortened};
 use super::source::Source;
 use super::{Space, Thrown, failure, value};
 
-/// The most parameters of an operation, and the most fields of its body.
-const MAX_NAMES: usize = 1_000;
+/// The most parameters of an operation.
+const MAX_PARAMS: usize = 200;
+/// The most fields of its body.
+const MAX_FIELDS: usize = 1_000;
+/// The most bytes of a server's URL, and of what its variables stand for.
+const MAX_URL: usize = 2_000;
 const METHODS: [&str; 7] = ["get", "put", "post", "delete", "options", "head", "patch"];
 
 /// The object for a document that was found at a URL, or elsewhere.
@@ -45,7 +49,11 @@ fn server(document: &Document<'_>, url: Option<&str>) -> Result<String, String> 
     let variables = first.and_then(|server| server.get("variables")?.as_object());
     for (name, variable) in variables.into_iter().flatten() {
         let default = variable.get("default").and_then(Value::as_str);
-        let default = default.ok_or_else(|| format!("the server's variable `{name}` has no default"))?;
+        let default = default.ok_or_else(|| format!("the server's variable `{}` has no default", shortened(name)))?;
+        // A default may hold what others stand for.
+        if text.len().max(default.len()) > MAX_URL {
+            return Err("the server's URL is too long".into());
+        }
         text = text.replace(&format!("{{{name}}}"), default);
     }
     if text.contains("://") {
@@ -109,7 +117,7 @@ fn keys(document: &Document<'_>, options: &mut Map) -> Result<Vec<String>, Strin
     Ok(query)
 }
 
-/// All operations, by name, and by tag.
+/// All operations, by name.
 fn operations(document: &Document<'_>) -> Result<Group, String> {
     let empty = Object::new();
     let paths = match document.root.get("paths") {
@@ -189,8 +197,8 @@ fn params<'a>(
             found.retain(|(other, at, _)| (*other, *at) != (name, place));
             found.push((name, place, map));
         }
-        if found.len() > MAX_NAMES {
-            return Err(format!("there are more than {MAX_NAMES} parameters"));
+        if found.len() > MAX_PARAMS {
+            return Err(format!("there are more than {MAX_PARAMS} parameters"));
         }
     }
     let mut params: Vec<Param> = Vec::new();
@@ -317,7 +325,7 @@ fn collect<'a>(
 }
 
 fn check_count(fields: usize) -> Result<(), String> {
-    if fields > MAX_NAMES { Err(format!("it has more than {MAX_NAMES} fields")) } else { Ok(()) }
+    if fields > MAX_FIELDS { Err(format!("it has more than {MAX_FIELDS} fields")) } else { Ok(()) }
 }
 
 /// The object for a document in a file or at a URL.

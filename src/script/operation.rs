@@ -79,10 +79,6 @@ pub(super) enum Form {
 impl Operation {
     /// The options of a request for what a call gives, and a query beside that. Its path is below the base.
     pub(super) fn request(&self, given: Option<Dynamic>, query: &[String]) -> Result<Map, String> {
-        self.build(given, query).map_err(|message| format!("{}: {message}", self.name))
-    }
-
-    fn build(&self, given: Option<Dynamic>, query: &[String]) -> Result<Map, String> {
         let (mut names, mut body) = self.arguments(given)?;
         let mut sent = Sent { query: query.to_vec(), ..Sent::default() };
         for Param { field, place } in &self.params {
@@ -182,9 +178,9 @@ impl Operation {
     /// What there is to know about it, in some lines.
     pub(super) fn help(&self) -> String {
         let mut text = format!("{}  {} {}\n", self.call(), self.method, self.path.as_str());
-        let mut line = |depth: usize, words: &str| text.push_str(&format!("{:1$}{words}\n", "", 4 * depth));
+        let mut line = |words: &str| text.push_str(&format!("    {words}\n"));
         if !self.description.is_empty() {
-            line(1, &self.description);
+            line(&self.description);
         }
         for Param { field, place } in &self.params {
             let place = match place {
@@ -193,10 +189,10 @@ impl Operation {
                 Place::Header => "header",
                 Place::Cookie => "cookie",
             };
-            line(1, &field.help(place));
+            line(&field.help(place));
         }
         for field in self.body.iter().flat_map(|body| &body.fields) {
-            line(1, &field.help("body"));
+            line(&field.help("body"));
         }
         text
     }

@@ -7,6 +7,9 @@ const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 /// What a template itself may not hold as it is (RFC 3986, 3.3).
 const LITERAL: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`').add(b'|');
 
+/// The most bytes of a template.
+const MAX_LENGTH: usize = 2_000;
+
 /// A path with names for values to come.
 pub(super) struct Template {
     text: String,
@@ -23,6 +26,9 @@ impl Template {
         let wrong = |what: &str| format!("the path `{}` {what}", super::rules::shortened(text));
         if !text.starts_with('/') {
             return Err(wrong("does not begin with a slash"));
+        }
+        if text.len() > MAX_LENGTH {
+            return Err(wrong("is too long"));
         }
         if text.contains(['?', '#']) {
             return Err(wrong("has a query or a fragment; parameters of a query are given apart"));
@@ -119,5 +125,7 @@ mod tests {
             let error = Template::parse(text).err().unwrap();
             assert!(error.contains(why), "{text}: {error}");
         }
+        let long: String = (0..1_000).map(|n| format!("/{{n{n}}}")).collect();
+        assert!(Template::parse(&long).err().unwrap().ends_with("is too long"));
     }
 }

@@ -153,8 +153,12 @@ fn what_is_wrong_is_told_before_anything_is_sent() {
         ),
         ("api.pets.get(1, 2)", "pets.get: it takes one argument, a map of parameters"),
         ("api.help(1, 2)", "help: it takes one argument, a map of parameters"),
+        (
+            "api.pets.replace(#{ id: 1, reason: \"\" })",
+            "pets.replace: the parameter `reason` does not match the pattern `^[a-z ]+$`: ``",
+        ),
         ("api.order([1])", "order: the body is a map, not array"),
-        ("api.pets.create(#{ f: |x| x })", "a value of type `Fn` has no form in JSON"),
+        ("api.pets.create(#{ f: |x| x })", "pets.create: a value of type `Fn` has no form in JSON"),
     ] {
         let error = thrown(&server, call);
         assert_eq!(error["kind"].to_string(), "invalid_request", "{call}");

@@ -151,7 +151,19 @@ fn hostile_documents_end_soon_and_typed() {
     assert!(text.ends_with("the body: it has more than 1000 fields"), "{text}");
     let parameters: Vec<_> = (0..2_000).map(|n| format!("{{\"name\": \"p{n}\", \"in\": \"query\"}}")).collect();
     let text = wrong(&document(&format!("\"/a\": {{\"get\": {{\"parameters\": [{}]}}}}", parameters.join(",")), ""));
-    assert!(text.ends_with("there are more than 1000 parameters"), "{text}");
+    assert!(text.ends_with("there are more than 200 parameters"), "{text}");
+    // Each variable of the server's URL stands for two of the next.
+    let variables: Vec<_> =
+        (10..70).map(|n| format!("\"v{n}\": {{\"default\": \"{{v{0}}}{{v{0}}}\"}}", n + 1)).collect();
+    let text = format!(
+        "{{\"openapi\": \"3.1.0\", \"servers\": [{{\"url\": \"http://{{v10}}\", \"variables\": {{{}}}}}]}}",
+        variables.join(",")
+    );
+    let server = Server::faults();
+    assert_eq!(
+        message(compile_and_run(&server, "http::openapi(parse_json(TEXT))", &text)),
+        "the server's URL is too long"
+    );
     let large = wrong(&format!("{{\"openapi\": \"3.1.0\", \"info\": \"{}\"}}", "x".repeat(17 << 20)));
     assert!(large.ends_with("is larger than 16 MiB"), "{large}");
 }
