@@ -10,7 +10,7 @@ use rhai::{Dynamic, Map, Module, NativeCallContext, Position};
 use super::failure::{self, Problem};
 use super::host::{Host, Listener, RequestTrace};
 use super::meter::{Ended, Slot, stopped};
-use super::promise::Promise;
+use super::promise::{Outcome, Promise};
 use super::reply::Reply;
 use super::secret::Kept;
 use super::spec::{Auth, Spec, Usual, header_map, text, unknown};
@@ -33,6 +33,9 @@ struct Inner {
     base: Option<Uri>,
     usual: Usual,
 }
+
+/// What a script gets for a response, or is thrown.
+pub(super) type Finish = fn(Reply, Position) -> Outcome;
 
 impl Client {
     pub(super) fn new(http: HttpClient, host: Arc<Host>) -> Self {
@@ -139,20 +142,42 @@ impl Client {
 
     /// Makes a request and waits for its response, or, if that is to be done later, starts it and gives a promise.
     pub(super) fn make(&self, at: Position, spec: Result<Spec, Problem>, later: bool) -> Result<Dynamic, Thrown> {
-        if later { self.start(at, spec).map(Dynamic::from) } else { self.call(at, spec).map(Dynamic::from) }
+        self.make_with(at, spec, later, |reply, _| Ok(Dynamic::from(reply)))
     }
 
-    fn call(&self, at: Position, spec: Result<Spec, Problem>) -> Result<Reply, Thrown> {
+    /// As `make`. What the script gets is what `finish` makes of the response.
+    pub(super) fn make_with(
+        &self,
+        at: Position,
+        spec: Result<Spec, Problem>,
+        later: bool,
+        finish: Finish,
+    ) -> Result<Dynamic, Thrown> {
+        if later {
+            return self.start_with(at, spec, finish).map(Dynamic::from);
+        }
+        finish(self.call(at, spec)?, at).map_err(|thrown| failure::again(thrown, at))
+    }
+
+    /// Makes a request and waits for its response.
+    pub(super) fn call(&self, at: Position, spec: Result<Spec, Problem>) -> Result<Reply, Thrown> {
         let (request, max_size) = prepare(spec, at)?;
         run::wait(&self.0.http, || self.send(request, max_size))?.map_err(|error| failure::thrown(&error, at))
     }
 
     /// Starts a request.
     pub(super) fn start(&self, at: Position, spec: Result<Spec, Problem>) -> Result<Promise, Thrown> {
+        self.start_with(at, spec, |reply, _| Ok(Dynamic::from(reply)))
+    }
+
+    fn start_with(&self, at: Position, spec: Result<Spec, Problem>, finish: Finish) -> Result<Promise, Thrown> {
         let (request, max_size) = prepare(spec, at)?;
         let reply = self.send(request, max_size);
         Ok(Promise::start(&run::current(), async move {
-            reply.await.map(Dynamic::from).map_err(|error| failure::described(&error, at))
+            match reply.await {
+                Ok(reply) => finish(reply, at),
+                Err(error) => Err(failure::described(&error, at)),
+            }
         }))
     }
 
@@ -233,7 +258,8 @@ async fn whole(response: &mut Response<AsyncBody>, max_size: u64, slot: Slot) ->
     Ok(body)
 }
 
-const OPTIONS: &[&str] =
+/// The options of `http::client`.
+pub(super) const OPTIONS: &[&str] =
     &["base_url", "headers", "auth", "timeout", "retries", "redirects", "max_size", "proxy", "user_agent", "cookies"];
 
 fn prepare(spec: Result<Spec, Problem>, at: Position) -> Result<(Request<AsyncBody>, u64), Thrown> {

@@ -46,11 +46,11 @@ pub(super) fn invalid(message: &str, at: Position) -> Box<EvalAltResult> {
 }
 
 /// What `raise()` throws for a response.
-pub(super) fn status(code: u16, reason: &str, url: &str, at: Position) -> Box<EvalAltResult> {
+pub(super) fn status(code: u16, reason: &str, url: &str, at: Position) -> Map {
     let message = format!("the server answered {code} {reason} ({url})");
     let mut map = describe("status", message.trim(), Some(url), at);
     map.insert("status".into(), i64::from(code).into());
-    Box::new(EvalAltResult::ErrorRuntime(map.into(), at))
+    map
 }
 
 /// Why a request of a script is not made.
@@ -69,6 +69,13 @@ impl Problem {
     /// A secret that is not for that host.
     pub(super) fn secret(message: String, name: &str) -> Self {
         Self::Denied { permission: "secret", message, what: name.to_owned() }
+    }
+
+    /// The same, with what it is about before its message.
+    pub(super) fn about(mut self, name: &str) -> Self {
+        let (Self::Invalid(message) | Self::Denied { message, .. }) = &mut self;
+        *message = format!("{name}: {message}");
+        self
     }
 
     /// What the script is thrown.

@@ -9,7 +9,9 @@ use rhai::{Dynamic, FLOAT, INT, Map, Module, NativeCallContext, Position, def_pa
 
 use super::client::{self, Client, verbs};
 use super::failure::Problem;
-use super::{Space, download, failure, promise, reply, run, secret, stream, value, websocket};
+use super::{
+    Space, api, download, failure, graphql, object, openapi, promise, reply, run, secret, stream, value, websocket,
+};
 use crate::client::HttpClient;
 
 def_package! {
@@ -34,11 +36,14 @@ pub(super) fn module(client: &Client) -> Module {
     stream::register(module, client, Space::Global);
     download::register(module, client, Space::Global);
     websocket::register(module, client, Space::Global);
+    graphql::register(module, client, Space::Global);
     promise::register_type(module);
     client::register_type(module);
     stream::register_type(module);
     download::register_type(module);
     websocket::register_type(module);
+    graphql::register_type(module);
+    object::register_type(module);
     reply::register(module);
     secret::register(module, &client.host().secrets);
     helpers(module, client);
@@ -53,7 +58,10 @@ pub(super) fn namespace(client: &Client) -> Module {
     stream::register(&mut built, client, Space::Http);
     download::register(&mut built, client, Space::Http);
     websocket::register(&mut built, client, Space::Http);
+    graphql::register(&mut built, client, Space::Http);
     client::register(&mut built, client);
+    api::register(&mut built, client);
+    openapi::register(&mut built, client);
     built
 }
 

@@ -29,6 +29,9 @@
 //! | `http_each(items, limit, \|item\| request)` | calls the function for each item, with no more than `limit` requests at once |
 //! | `http_lines(url)`, `http_chunks(url)`, `http_events(url)`, also with options | a body to loop over while it comes |
 //! | `ws_connect(url)`, also with options | a WebSocket |
+//! | `graphql(url, query)`, also with variables, and options | the data of a GraphQL query |
+//! | `http::api(#{base_url, resources, …})`, or a file or URL that says so | an API, with a method for each operation |
+//! | `http::openapi(document)`, a map, a file or a URL, also with options | the same for a document of OpenAPI 3 |
 //! | `http::client(#{base_url, headers, auth, timeout, retries, redirects, max_size, proxy, user_agent, cookies})` | a client |
 //!
 //! A body may be a string, a blob, or a map or array, which is sent as JSON. `timeout` is in seconds (default 30) and
@@ -53,6 +56,57 @@
 //! (unless `cookies` is `false`) and connections of its own, and asks no other origin than that of its base; its headers
 //! do not follow redirects elsewhere. All functions are in the module `http` as well, as in `http::get(url)`.
 //!
+//! `graphql` gives the `data` of the response. Its errors are thrown as a map of the kind `graphql`, with the first one's
+//! `message`, all `errors`, and the `data` that came beside them. The option `operation_name` chooses one of several
+//! operations; the others are those of requests. Clients have it as a method, and all forms have a twin `graphql_async`.
+//!
+//! # APIs
+//!
+//! ```
+//! # use marmot::script::ScriptEngine;
+//! # let script = r##"
+//! let shop = http::api(#{
+//!     base_url: "https://shop.example/v1",
+//!     auth: #{ bearer: "t0ken" },
+//!     resources: #{
+//!         pets: #{
+//!             get: "GET /pets/{id}",
+//!             create: "POST /pets",
+//!             list: #{ path: "/pets", params: #{ limit: #{ type: "integer", "default": 20, maximum: 100 } } },
+//!         },
+//!     },
+//! });
+//! # if false {
+//! let pet = shop.pets.get(7);
+//! let same = shop.pets.get(#{ id: 7 });
+//! let added = shop.pets.create_async(#{ name: "Edda" }).wait();
+//! # }
+//! print(shop.help());
+//! # "##;
+//! # ScriptEngine::new().run(script)?;
+//! # Ok::<(), marmot::script::ScriptError>(())
+//! ```
+//!
+//! Besides `resources` and a `description`, `http::api` takes the options of `http::client`; a file may be TOML, JSON or
+//! YAML. Resources nest. An operation is a method and a path, or a map
+//! `#{method, path, params, body, result, description}`. A method of the object takes a map of parameters, or a single
+//! value for the only one of the path, or for the body if the path has none; each has a twin `_async`. Everything is checked
+//! before anything is sent. The result is the JSON of the response, `()` if it is empty, or by `result` its `"text"` or the
+//! `"response"` itself; a status of 400 and above is thrown as by `raise()`, with the response's body as `body`.
+//!
+//! Without `params`, names that are not in the path go into the query for GET, HEAD and DELETE, else into a JSON body, or
+//! into the query if the body is given whole, as `body`. With `params`, each has some of `"in"` (`"path"`, `"query"`,
+//! `"header"`), `type`, `required`, `"default"`, `enum`, `minimum`, `maximum`, `pattern`, `items`, `explode` and
+//! `description`, with the meaning of JSON Schema and OpenAPI (`in` and `default` are words of the language, thus quoted);
+//! `body`, which is `true`, `"json"` or `"form"`, says that other names go there. A value in a path never leads elsewhere.
+//!
+//! `http::openapi` takes the options of `http::client` too; without a `base_url` the document's first server is asked.
+//! Methods are named by `operationId`, with `_` for what a name cannot hold, or else as in `get_pets_id`. Parameters and
+//! fields of the body are given side by side. A name of both is the parameter; then the body is given whole, as `body`, as
+//! is one that is not a map. `auth` may be `#{api_key}` as well, which goes where the document says (in a query it is seen in the
+//! URLs of errors), or `#{api_key: #{name: key}}` if there are several. What comes is JSON, text or a blob, by its type.
+//! Not known are the documents' cookies, multipart bodies, references to other documents, and servers of single paths.
+//!
 //! A response has `status`, `ok`, `url`, `version`, `headers`, `timings`, and `text()`, `json()`, `blob()`, `raise()`.
 //! Its `headers` are looked up without regard to case; `headers.get_all(name)` gives repeated ones. A status of 400 and
 //! above is a response; `raise()` throws it. Everything else that goes wrong is thrown as a map
@@ -67,33 +121,47 @@
 //! - `run`: a running script, its limits; `tasks`: what it has under way.
 //! - `http`: the package. `client`: clients, and how a request is made. `promise`: requests that are waited for later.
 //! - `stream`: bodies that are read piece by piece. `websocket`: WebSockets.
+//! - `graphql`: GraphQL. `api`: APIs as scripts describe them. `openapi`: those of documents, which `document` reads.
+//! - `source`: where descriptions come from. `yaml`: YAML to JSON.
+//! - `operation`, `rules`, `path`: what an operation takes. `answer`: what it gives. `object`: the object of an API.
 //! - `spec`: a request as a script describes it. `reply`: a response. `value`: values to JSON and back.
 //! - `failure`: errors on their way into and out of a script.
 
+mod answer;
+mod api;
 mod builder;
 mod check;
 mod client;
 mod contents;
+mod document;
 mod download;
 mod engine;
 mod failure;
+mod graphql;
 mod guard;
 mod host;
 mod http;
 mod meter;
 mod modules;
 mod native;
+mod object;
+mod openapi;
+mod operation;
+mod path;
 mod promise;
 mod reply;
+mod rules;
 mod run;
 mod sandbox;
 mod secret;
 mod session;
+mod source;
 mod spec;
 mod stream;
 mod tasks;
 mod value;
 mod websocket;
+mod yaml;
 
 use rhai::{EvalAltResult, FnNamespace, FuncRegistration};
 

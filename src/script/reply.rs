@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HeaderMap, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode, Uri, Version};
-use rhai::{Array, Blob, Dynamic, INT, Map, Module, NativeCallContext};
+use rhai::{Array, Blob, Dynamic, INT, Map, Module, NativeCallContext, Position};
 
 use super::{Space, Thrown, failure, value};
 use crate::client::ResponseExt;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::handler::Metrics;
 use crate::secret::Concealed;
 
@@ -56,8 +56,40 @@ impl Reply {
         self.0.url.as_ref().map(crate::secret::without_credentials).unwrap_or_default()
     }
 
-    fn text(&self) -> Result<String, Error> {
+    pub(super) fn body(&self) -> &[u8] {
+        &self.0.body
+    }
+
+    /// The value of a header, if it is text.
+    pub(super) fn header(&self, name: HeaderName) -> Option<&str> {
+        self.0.headers.get(name)?.to_str().ok()
+    }
+
+    pub(super) fn text(&self) -> Result<String, Error> {
         crate::client::decode_text(self.0.body.clone(), &self.0.headers)
+    }
+
+    pub(super) fn json(&self) -> Result<Dynamic, Error> {
+        let bytes = self.0.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.0.body);
+        value::from_json(bytes).map_err(|message| self.is_not(&format!("JSON: {message}")))
+    }
+
+    /// The error for a body that is not what it should be.
+    pub(super) fn is_not(&self, what: &str) -> Error {
+        let detail = format!("not {what}; it begins {:?}", beginning(&self.0.body));
+        let error = Error::new(ErrorKind::InvalidResponseBody).with_detail(detail);
+        match &self.0.url {
+            Some(url) => error.with_url(url),
+            None => error,
+        }
+    }
+
+    /// What `raise()` throws, if the status is one of 400 and above.
+    pub(super) fn refusal(&self, at: Position) -> Option<Map> {
+        let status = self.0.status;
+        let failed = status.is_client_error() || status.is_server_error();
+        let reason = status.canonical_reason().unwrap_or_default();
+        failed.then(|| failure::status(status.as_u16(), reason, &self.url(), at))
     }
 
     pub(super) fn status(&self) -> StatusCode {
@@ -142,16 +174,7 @@ fn replies(module: &mut Module) {
         reply.text().map_err(|error| failure::thrown(&error, ctx.call_position()))
     });
     Space::Plain.function("json").set_into_module(module, |ctx: NativeCallContext, reply: &mut Reply| {
-        let bytes = reply.0.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&reply.0.body);
-        value::from_json(bytes).map_err(|message| {
-            let error = Error::new(crate::error::ErrorKind::InvalidResponseBody)
-                .with_detail(format!("not JSON: {message}; it begins {:?}", beginning(&reply.0.body)));
-            let error = match &reply.0.url {
-                Some(url) => error.with_url(url),
-                None => error,
-            };
-            failure::thrown(&error, ctx.call_position())
-        })
+        reply.json().map_err(|error| failure::thrown(&error, ctx.call_position()))
     });
     Space::Plain
         .function("blob")
@@ -159,10 +182,9 @@ fn replies(module: &mut Module) {
     Space::Plain.function("raise").set_into_module(
         module,
         |ctx: NativeCallContext, reply: &mut Reply| -> Result<Reply, Thrown> {
-            let status = reply.0.status;
-            if status.is_client_error() || status.is_server_error() {
-                let reason = status.canonical_reason().unwrap_or_default();
-                return Err(failure::status(status.as_u16(), reason, &reply.url(), ctx.call_position()));
+            let at = ctx.call_position();
+            if let Some(refusal) = reply.refusal(at) {
+                return Err(failure::again(refusal.into(), at));
             }
             Ok(reply.clone())
         },

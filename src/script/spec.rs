@@ -202,7 +202,7 @@ impl Spec {
             return Ok(Part::bytes(blob.clone()));
         }
         let Some(described) = value.read_lock::<Map>() else {
-            return Ok(Part::text(scalar(value, name, Some(&mut self.secrets_in_body))?.as_str()));
+            return Ok(Part::text(text_of(value, name, Some(&mut self.secrets_in_body))?.as_str()));
         };
         let mut part = match (described.get("file"), described.get("content")) {
             (Some(path), None) => {
@@ -393,7 +393,7 @@ fn pairs(given: &Dynamic, what: &str, mut secrets: Option<&mut Vec<Arc<Kept>>>) 
     for (name, value) in map.iter() {
         let mut add = |value: &Dynamic| {
             let secret = value.is::<Secret>();
-            let value = scalar(value, name, secrets.as_deref_mut())?;
+            let value = text_of(value, name, secrets.as_deref_mut())?;
             pairs.push(Pair { name: name.to_string(), value, secret });
             Ok::<_, String>(())
         };
@@ -406,7 +406,7 @@ fn pairs(given: &Dynamic, what: &str, mut secrets: Option<&mut Vec<Arc<Kept>>>) 
     Ok(pairs)
 }
 
-fn scalar(value: &Dynamic, name: &str, secrets: Option<&mut Vec<Arc<Kept>>>) -> Result<Zeroizing<String>, String> {
+fn text_of(value: &Dynamic, name: &str, secrets: Option<&mut Vec<Arc<Kept>>>) -> Result<Zeroizing<String>, String> {
     if let Some(secret) = value.read_lock::<Secret>() {
         let secrets = secrets.ok_or_else(|| {
             format!(
@@ -416,17 +416,20 @@ fn scalar(value: &Dynamic, name: &str, secrets: Option<&mut Vec<Arc<Kept>>>) -> 
         secrets.push(secret.kept().clone());
         return Ok(secret.reveal());
     }
+    scalar(value)
+        .map(Into::into)
+        .ok_or_else(|| format!("the value of `{name}` is a string, a number or a bool, not {}", value.type_name()))
+}
+
+/// The text of a single value.
+pub(super) fn scalar(value: &Dynamic) -> Option<String> {
     let simple = value.is_string()
         || value.is_int()
         || value.is_float()
         || value.is_bool()
         || value.is_decimal()
         || value.is_char();
-    if simple {
-        Ok(value.to_string().into())
-    } else {
-        Err(format!("the value of `{name}` is a string, a number or a bool, not {}", value.type_name()))
-    }
+    simple.then(|| value.to_string())
 }
 
 impl Auth {
@@ -443,7 +446,7 @@ impl Auth {
 }
 
 fn credential(value: &Dynamic, name: &str, secrets: &mut Vec<Arc<Kept>>) -> Result<Zeroizing<String>, String> {
-    if value.is::<Secret>() { scalar(value, name, Some(secrets)) } else { text(value, name).map(Into::into) }
+    if value.is::<Secret>() { text_of(value, name, Some(secrets)) } else { text(value, name).map(Into::into) }
 }
 
 /// Headers of a map.

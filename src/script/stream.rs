@@ -223,7 +223,8 @@ fn successful(response: Response<AsyncBody>, at: Position) -> Result<AsyncBody, 
         return Ok(response.into_body());
     }
     let url = response.effective_uri().map(crate::secret::without_credentials).unwrap_or_default();
-    Err(failure::status(status.as_u16(), status.canonical_reason().unwrap_or_default(), &url, at))
+    let thrown = failure::status(status.as_u16(), status.canonical_reason().unwrap_or_default(), &url, at);
+    Err(failure::again(thrown.into(), at))
 }
 
 const KINDS: [(&str, Kind); 3] = [("lines", Kind::Lines), ("chunks", Kind::Chunks), ("events", Kind::Events)];

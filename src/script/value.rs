@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rhai::{Array, Blob, Dynamic, FnPtr, ImmutableString, Map};
 use rust_decimal::Decimal;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::Number;
+use serde_json::{Number, Value};
 
 use super::run;
 use super::secret::{Kept, Secret};
@@ -37,7 +37,21 @@ pub(super) fn to_json(value: &Dynamic) -> Result<String, String> {
     Ok(writer.out)
 }
 
-/// The same for a request, where secrets stand as they are. Those that were found are added to the list.
+/// A script value as one of JSON.
+///
+/// # Errors
+///
+/// Those of [`to_json`].
+pub(super) fn to_value(value: &Dynamic) -> Result<Value, String> {
+    serde_json::from_str(&to_json(value)?).map_err(|error| error.to_string())
+}
+
+/// A value of JSON in a script.
+pub(super) fn from_value(value: Value) -> Result<Dynamic, String> {
+    ToDynamic.deserialize(value).map_err(|error| error.to_string())
+}
+
+/// A script value as the JSON text of a request, where secrets stand as they are. Those that were found are added to the list.
 pub(super) fn to_json_with_secrets(value: &Dynamic, secrets: &mut Vec<Arc<Kept>>) -> Result<String, String> {
     let mut writer = Writer { out: String::new(), secrets: Some(secrets) };
     writer.write(value, MAX_DEPTH)?;

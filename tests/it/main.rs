@@ -12,6 +12,8 @@ static ALLOCATOR: marmot::script::MeteredAllocator = marmot::script::MeteredAllo
 mod addresses;
 mod agents;
 mod alone;
+#[cfg(feature = "script")]
+mod apis;
 mod auth;
 mod basics;
 mod bodies;
@@ -26,6 +28,8 @@ mod command;
 mod connections;
 mod cookies;
 mod decompression;
+#[cfg(feature = "script")]
+mod descriptions;
 mod descriptors;
 mod downloads;
 mod driving;
@@ -34,6 +38,8 @@ mod errors;
 mod events;
 mod executors;
 mod faults;
+#[cfg(feature = "script")]
+mod graphql;
 mod handler;
 #[cfg(feature = "record")]
 mod har;
@@ -42,6 +48,10 @@ mod interceptors;
 mod isahc;
 mod limits;
 mod names;
+#[cfg(feature = "script")]
+mod openapi;
+#[cfg(feature = "script")]
+mod openapi_wrong;
 #[cfg(feature = "script")]
 mod promises;
 mod proxies;
