@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use marmot::HttpClient;
 use marmot::script::rhai::{Array, Dynamic};
 use marmot::script::{CancelToken, ScriptEngine, ScriptError, ScriptErrorKind};
+use marmot::stripe;
 
 use crate::Run;
 
@@ -85,6 +86,12 @@ fn execute(run: &Run, prepared: Prepared) -> ExitCode {
         }
     });
     let variable = Arc::new(move |name: &str| std::env::var(name).ok().or_else(|| variables.get(name).cloned()));
+    let base = variable("STRIPE_API_BASE").filter(|base| !base.is_empty());
+    let payments = base.into_iter().fold(stripe::Config::new(), stripe::Config::base_url);
+    if let Err(error) = stripe::register(&mut engine, payments) {
+        complain(&format!("error: STRIPE_API_BASE: {error}"));
+        return ExitCode::from(USAGE);
+    }
     let with_default = variable.clone();
     engine.engine_mut().register_fn("env", move |name: &str| variable(name).map_or(Dynamic::UNIT, Dynamic::from));
     engine

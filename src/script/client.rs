@@ -18,7 +18,7 @@ use crate::secret;
 
 /// A client with what its requests have in common, and who listens to what it does.
 #[derive(Clone)]
-pub(super) struct Client(Arc<Inner>);
+pub(crate) struct Client(Arc<Inner>);
 
 struct Inner {
     http: HttpClient,
@@ -29,7 +29,7 @@ struct Inner {
 }
 
 impl Client {
-    pub(super) fn new(http: HttpClient) -> Self {
+    pub(crate) fn new(http: HttpClient) -> Self {
         Self::with(http, None)
     }
 
@@ -37,7 +37,7 @@ impl Client {
         Self(Arc::new(Inner { http, trace, base: None, usual: Usual::default() }))
     }
 
-    pub(super) fn http(&self) -> &HttpClient {
+    pub(crate) fn http(&self) -> &HttpClient {
         &self.0.http
     }
 
@@ -139,7 +139,7 @@ impl Client {
     }
 
     /// Starts a request; the future has all of its response.
-    fn send(
+    pub(crate) fn send(
         &self,
         request: Request<AsyncBody>,
         max_size: u64,

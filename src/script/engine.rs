@@ -54,6 +54,8 @@ pub(super) type Listener = Arc<dyn Fn(&RequestTrace) + Send + Sync>;
 /// ```
 pub struct ScriptEngine {
     engine: Engine,
+    #[cfg(feature = "stripe")]
+    client: Client,
 }
 
 impl ScriptEngine {
@@ -80,7 +82,11 @@ impl ScriptEngine {
         engine.register_static_module("http", http::namespace(client).into());
         engine.on_progress(run::progress);
         engine.set_max_call_levels(128);
-        Self { engine }
+        Self {
+            engine,
+            #[cfg(feature = "stripe")]
+            client: client.clone(),
+        }
     }
 
     /// What scripts `print`. Default: nothing is shown.
@@ -100,6 +106,12 @@ impl ScriptEngine {
     /// The engine itself, to register functions of your own.
     pub fn engine_mut(&mut self) -> &mut Engine {
         &mut self.engine
+    }
+
+    /// What the scripts' requests are made with.
+    #[cfg(feature = "stripe")]
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
     }
 
     /// Parses a script. The name is shown in errors.

@@ -23,12 +23,12 @@ pub(super) fn described(error: &Error, at: Position) -> Dynamic {
 }
 
 /// Throws such a value.
-pub(super) fn again(value: Dynamic, at: Position) -> Box<EvalAltResult> {
+pub(crate) fn again(value: Dynamic, at: Position) -> Box<EvalAltResult> {
     Box::new(EvalAltResult::ErrorRuntime(value, at))
 }
 
 /// What a script is thrown for a wrong argument.
-pub(super) fn invalid(message: &str, at: Position) -> Box<EvalAltResult> {
+pub(crate) fn invalid(message: &str, at: Position) -> Box<EvalAltResult> {
     Box::new(EvalAltResult::ErrorRuntime(describe("invalid_request", message, None, at).into(), at))
 }
 
@@ -40,7 +40,7 @@ pub(super) fn status(code: u16, reason: &str, url: &str, at: Position) -> Box<Ev
     Box::new(EvalAltResult::ErrorRuntime(map.into(), at))
 }
 
-pub(super) fn describe(kind: &str, message: &str, url: Option<&str>, at: Position) -> Map {
+pub(crate) fn describe(kind: &str, message: &str, url: Option<&str>, at: Position) -> Map {
     let line = at.line().and_then(|line| i64::try_from(line).ok());
     Map::from_iter([
         ("kind".into(), kind.into()),

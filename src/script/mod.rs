@@ -69,24 +69,24 @@
 
 mod client;
 mod engine;
-mod failure;
+pub(crate) mod failure;
 mod http;
 mod promise;
 mod reply;
-mod run;
-mod spec;
+pub(crate) mod run;
+pub(crate) mod spec;
 mod stream;
 mod tasks;
-mod value;
+pub(crate) mod value;
 mod websocket;
 
 use rhai::{EvalAltResult, FnNamespace, FuncRegistration};
 
-type Thrown = Box<EvalAltResult>;
+pub(crate) type Thrown = Box<EvalAltResult>;
 
 /// Where a function is found.
 #[derive(Clone, Copy)]
-enum Space {
+pub(crate) enum Space {
     /// By its name: helpers, and methods of our types.
     Plain,
     /// By its name, with `http_` before it.
@@ -97,7 +97,7 @@ enum Space {
 
 impl Space {
     /// A function that may be called on constants, and whose result is never folded away.
-    fn function(self, name: &str) -> FuncRegistration {
+    pub(crate) fn function(self, name: &str) -> FuncRegistration {
         let (name, namespace) = match self {
             Self::Plain => (name.to_owned(), FnNamespace::Global),
             Self::Global => (format!("http_{name}"), FnNamespace::Global),
@@ -107,9 +107,13 @@ impl Space {
     }
 }
 
+#[cfg(feature = "stripe")]
+pub(crate) use self::client::Client;
 pub use self::engine::{RequestTrace, Script, ScriptEngine};
 pub use self::failure::{ScriptError, ScriptErrorKind};
 pub use self::http::{HttpPackage, http_module};
+#[cfg(feature = "stripe")]
+pub(crate) use self::reply::Reply;
 pub use crate::client::CancelToken;
 /// The script language's own crate, for values and engines of your own.
 pub use rhai;

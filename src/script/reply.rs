@@ -15,7 +15,7 @@ use crate::handler::Metrics;
 
 /// A response, whole.
 #[derive(Clone)]
-pub(super) struct Reply(Arc<ReplyParts>);
+pub(crate) struct Reply(Arc<ReplyParts>);
 
 struct ReplyParts {
     status: StatusCode,
@@ -47,12 +47,22 @@ impl Reply {
         crate::client::decode_text(self.0.body.clone(), &self.0.headers)
     }
 
-    pub(super) fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         self.0.status
     }
 
     pub(super) fn metrics(&self) -> Option<Metrics> {
         self.0.metrics
+    }
+
+    #[cfg(feature = "stripe")]
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.0.headers
+    }
+
+    #[cfg(feature = "stripe")]
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.0.body
     }
 
     /// Bytes of the body.

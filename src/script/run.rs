@@ -31,6 +31,9 @@ thread_local! {
 pub(super) struct Run {
     patience: Patience,
     pub(super) tasks: Tasks,
+    /// What packages keep until it ends, by its type.
+    #[cfg(feature = "stripe")]
+    kept: RefCell<http::Extensions>,
     /// Like that of no other run.
     pub(super) number: u64,
 }
@@ -38,7 +41,13 @@ pub(super) struct Run {
 impl Run {
     fn new(patience: Patience) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        Self { patience, tasks: Tasks::default(), number: NUMBER.fetch_add(1, Ordering::Relaxed) }
+        Self {
+            patience,
+            tasks: Tasks::default(),
+            #[cfg(feature = "stripe")]
+            kept: RefCell::default(),
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+        }
     }
 }
 
@@ -67,12 +76,29 @@ pub(super) fn current() -> Rc<Run> {
     RUNNING.with_borrow(|stack| stack.last().cloned()).unwrap_or_else(|| Rc::new(Run::new(Patience::default())))
 }
 
+/// Keeps a value for the rest of the run. False where there is no run that ends: the value would be there for ever.
+#[cfg(feature = "stripe")]
+pub(crate) fn keep<T: Clone + Send + Sync + 'static>(value: T) -> bool {
+    let in_script = RUNNING.with_borrow(|stack| stack.len() > 1);
+    if in_script {
+        let before = current().kept.borrow_mut().insert(value);
+        drop(before);
+    }
+    in_script
+}
+
+/// What the run keeps of this type.
+#[cfg(feature = "stripe")]
+pub(crate) fn kept<T: Clone + Send + Sync + 'static>() -> Option<T> {
+    current().kept.borrow().get().cloned()
+}
+
 /// Waits for what `start` starts on a client, as long as the script may. The future is dropped when its time is up.
 ///
 /// # Errors
 ///
 /// A termination that no script can catch.
-pub(super) fn wait<F: Future>(client: &HttpClient, start: impl FnOnce() -> F) -> Result<F::Output, Box<EvalAltResult>> {
+pub(crate) fn wait<F: Future>(client: &HttpClient, start: impl FnOnce() -> F) -> Result<F::Output, Box<EvalAltResult>> {
     let run = current();
     client.wait_for(&run.patience, || run.tasks.beside(start())).map_err(|error| terminated(&error))
 }

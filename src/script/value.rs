@@ -12,7 +12,7 @@ const MAX_DEPTH: usize = 128;
 /// # Errors
 ///
 /// What is wrong with the text, with its line and column.
-pub(super) fn from_json(text: &[u8]) -> Result<Dynamic, String> {
+pub(crate) fn from_json(text: &[u8]) -> Result<Dynamic, String> {
     serde_json::from_slice::<Value>(text).map_err(|error| error.to_string()).and_then(to_dynamic)
 }
 
@@ -25,7 +25,12 @@ pub(super) fn to_json(value: &Dynamic) -> Result<String, String> {
     to_value(value, MAX_DEPTH).map(|value| value.to_string())
 }
 
-fn to_dynamic(value: Value) -> Result<Dynamic, String> {
+/// JSON as a script value.
+///
+/// # Errors
+///
+/// Names a number that is too large.
+pub(crate) fn to_dynamic(value: Value) -> Result<Dynamic, String> {
     Ok(match value {
         Value::Null => Dynamic::UNIT,
         Value::Bool(bool) => bool.into(),

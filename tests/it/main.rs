@@ -45,6 +45,12 @@ mod script;
 mod security;
 mod stats;
 mod streaming;
+#[cfg(feature = "stripe")]
+mod stripe;
+#[cfg(feature = "stripe")]
+mod stripe_contract;
+#[cfg(feature = "stripe")]
+mod stripe_faults;
 mod threads;
 mod tls;
 mod uploads;
