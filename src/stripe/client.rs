@@ -63,8 +63,8 @@ struct Inner {
 }
 
 impl Client {
-    /// A client that sends its requests with another one, of which it uses connections, proxies and egress policy, but
-    /// neither credentials, cookies, redirects nor retries.
+    /// A client that sends its requests with another one, of which it uses connections, proxies, egress policy and default
+    /// headers, but neither credentials, cookies, redirects nor retries.
     ///
     /// # Errors
     ///

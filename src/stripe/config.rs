@@ -95,7 +95,9 @@ impl Config {
     ///
     /// Tried again are those without a whole answer and those answered with 409, 429 or 500 and above, unless the header
     /// `Stripe-Should-Retry` says otherwise. The waits double from half a second to 8 seconds, of which a random part is
-    /// waited; a `Retry-After` of up to a minute is obeyed, a longer one hands the answer to the caller.
+    /// waited; a `Retry-After` of up to a minute is obeyed, a longer one hands the answer to the caller. All requests with
+    /// one configuration share a [budget](crate::config::RetryBudget) of 20 retries for a hundred requests and 10 from the
+    /// start.
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.max_attempts = attempts;
         self

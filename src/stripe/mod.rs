@@ -71,7 +71,7 @@
 //! - `package`: the functions of scripts. `resource`: the table of what they can be called with. `builder`: what is to be
 //!   created. `object`: what there is.
 //! - `client`: requests, attempts, answers. `params`: their form. `config`: key, base, limits. `error`: what went wrong.
-//! - [`webhook`]: signatures.
+//! - `webhook`: signatures.
 
 mod builder;
 mod client;

@@ -133,11 +133,14 @@ pub(super) fn nested(name: &str, key: &str) -> Result<String, String> {
     Ok(format!("{name}[{key}]"))
 }
 
-/// A money amount by its name: `amount`, `unit_amount`, `amount_off`, nested or not. Decimal ones are texts.
+/// A money amount by its name: `amount`, `unit_amount`, `amount_off`, nested or not. `unit_amount_decimal` and
+/// `amount_percent` have fractions, and metadata is the caller's.
 fn is_amount(name: &str) -> bool {
-    let last = name.trim_end_matches(']').rsplit('[').next().unwrap_or_default();
+    let mut steps = name.split(['[', ']']).filter(|step| !step.is_empty());
+    let is_metadata = steps.clone().any(|step| step == "metadata");
+    let last = steps.next_back().unwrap_or_default();
     let has = |word: &str| last.split('_').any(|part| part == word);
-    has("amount") && !has("decimal") && !name.starts_with("metadata[")
+    has("amount") && !has("decimal") && !has("percent") && !is_metadata
 }
 
 fn scalar(name: &str, given: &Dynamic) -> Result<String, String> {
@@ -238,7 +241,9 @@ mod tests {
             ("amount_off", "1.5", false),
             ("unit_amount_decimal", "\"0.5\"", true),
             ("percent_off", "12.5", true),
+            ("transfer_data[amount_percent]", "12.5", true),
             ("metadata[amount]", "12.5", true),
+            ("subscription_data[metadata][amount]", "12.5", true),
         ] {
             let result = Params::new().put_value(name, &map(given));
             assert_eq!(result.is_ok(), fine, "{name} {given}");

@@ -12,7 +12,7 @@ use marmot::stripe::{self, Client, Config, Params};
 use marmot::{HttpClient, config::EgressPolicy, prelude::*};
 use sha2::Sha256;
 
-use crate::support::stripe::{KEY, Stripe};
+use crate::support::stripe::{Fault, KEY, Stripe};
 
 /// An engine whose scripts need no `configure_stripe`.
 pub(crate) fn engine(fake: &Stripe) -> ScriptEngine {
@@ -494,7 +494,11 @@ fn the_clients_own_credentials_and_cookies_are_not_for_stripe() {
     let client = HttpClient::builder().basic_auth("anna", "pw").cookies().build().unwrap();
     let mut engine = ScriptEngine::with_client(client);
     stripe::register(&mut engine, Config::new().key(KEY).base_url(fake.origin())).unwrap();
-    assert_eq!(engine.run("list_products().len()").unwrap().as_int(), Ok(0));
+    let page = "{\"data\": []}".to_owned();
+    fake.faults([Fault::Answer(200, vec![("Set-Cookie", "a=b; Path=/".into())], page)]);
+    assert_eq!(engine.run("list_products().len() + list_products().len()").unwrap().as_int(), Ok(0));
+    assert_eq!(fake.requests().len(), 2);
+    assert!(!fake.server().last_request().has_header("cookie"));
 }
 
 #[test]

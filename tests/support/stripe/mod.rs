@@ -6,13 +6,14 @@ mod resources;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use self::resources::Refusal;
+use super::watched::Watched;
 use super::{Request, Responder, Server};
 
 /// The one key that it takes.
@@ -52,7 +53,7 @@ impl Fault {
 /// What is there, by path, in the order in which it was made.
 #[derive(Default)]
 pub struct Store {
-    objects: Mutex<HashMap<String, Vec<Value>>>,
+    objects: Watched<HashMap<String, Vec<Value>>>,
     numbers: AtomicU64,
 }
 
@@ -62,22 +63,27 @@ impl Store {
     }
 
     fn find(&self, path: &str, id: &str) -> Option<Value> {
-        self.objects.lock().unwrap().get(path)?.iter().find(|object| object["id"] == id).cloned()
+        self.objects.read(|all| all.get(path)?.iter().find(|object| object["id"] == id).cloned())
+    }
+
+    fn all(&self, path: &str) -> Vec<Value> {
+        self.objects.read(|all| all.get(path).cloned().unwrap_or_default())
     }
 
     /// Keeps an object in place of the one with its id.
     fn keep(&self, path: &str, object: Value) -> Value {
-        let mut objects = self.objects.lock().unwrap();
-        let all = objects.entry(path.to_owned()).or_default();
-        match all.iter_mut().find(|old| old["id"] == object["id"]) {
-            Some(old) => *old = object.clone(),
-            None => all.push(object.clone()),
-        }
+        self.objects.update(|objects| {
+            let all = objects.entry(path.to_owned()).or_default();
+            match all.iter_mut().find(|old| old["id"] == object["id"]) {
+                Some(old) => *old = object.clone(),
+                None => all.push(object.clone()),
+            }
+        });
         object
     }
 
-    fn remove(&self, path: &str, id: &str) {
-        self.objects.lock().unwrap().entry(path.to_owned()).or_default().retain(|object| object["id"] != id);
+    fn remove(&self, path: &str, id: &Value) {
+        self.objects.update(|all| all.entry(path.to_owned()).or_default().retain(|object| object["id"] != *id));
     }
 }
 
@@ -87,8 +93,8 @@ type Carried = (String, String, u16, Value);
 #[derive(Default)]
 struct State {
     store: Store,
-    carried: Mutex<HashMap<String, Carried>>,
-    faults: Mutex<VecDeque<Fault>>,
+    carried: Watched<HashMap<String, Carried>>,
+    faults: Watched<VecDeque<Fault>>,
 }
 
 /// The fake.
@@ -118,7 +124,7 @@ impl Stripe {
 
     /// What befalls the next requests, one each.
     pub fn faults(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.state.faults.lock().unwrap().extend(faults);
+        self.state.faults.update(|waiting| waiting.extend(faults));
     }
 
     pub fn requests(&self) -> Vec<Request> {
@@ -132,13 +138,13 @@ impl Stripe {
 
     /// The objects at a path, like `customers`.
     pub fn objects(&self, path: &str) -> Vec<Value> {
-        self.state.store.objects.lock().unwrap().get(path).cloned().unwrap_or_default()
+        self.state.store.all(path)
     }
 }
 
 impl State {
     fn serve(&self, request: &Request, responder: &mut Responder<'_>) -> io::Result<()> {
-        let fault = self.faults.lock().unwrap().pop_front();
+        let fault = self.faults.update(VecDeque::pop_front);
         match &fault {
             Some(Fault::Answer(status, headers, body)) => {
                 let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -183,7 +189,7 @@ impl State {
             return (401, json!({"error": error}), false);
         }
         let key = request.header("idempotency-key").filter(|_| request.method != "GET");
-        let again = key.and_then(|key| self.carried.lock().unwrap().get(key).cloned());
+        let again = key.and_then(|key| self.carried.read(|all| all.get(key).cloned()));
         match again {
             Some((path, body, status, answer)) if path == request.path() && body == request.text() => {
                 return (status, answer, true);
@@ -201,7 +207,7 @@ impl State {
         };
         if let Some(key) = key {
             let carried = (request.path().to_owned(), request.text(), status, body.clone());
-            self.carried.lock().unwrap().insert(key.to_owned(), carried);
+            self.carried.update(|all| all.insert(key.to_owned(), carried));
         }
         (status, body, false)
     }
@@ -235,7 +241,7 @@ impl State {
             }
             ("DELETE", ["v1", resource @ ("products" | "customers" | "coupons"), _]) => {
                 let gone = there(resource)?;
-                store.remove(resource, gone["id"].as_str().unwrap());
+                store.remove(resource, &gone["id"]);
                 Ok(json!({"id": gone["id"], "object": gone["object"], "deleted": true}))
             }
             _ => Err(Refusal::no_such("path", request.path())),
@@ -245,7 +251,7 @@ impl State {
     /// The newest first, as Stripe has it.
     fn page(&self, path: &str, query: &HashMap<String, String>) -> Result<Value, Refusal> {
         resources::resource(path).ok_or_else(|| Refusal::no_such("resource", path))?;
-        let mut all: Vec<Value> = self.store.objects.lock().unwrap().get(path).cloned().unwrap_or_default();
+        let mut all = self.store.all(path);
         all.reverse();
         for (name, wanted) in query.iter().filter(|(name, _)| !["limit", "starting_after"].contains(&name.as_str())) {
             all.retain(|object| object[name] == *wanted);

@@ -108,9 +108,11 @@ pub fn create(path: &str, params: &Params, store: &Store) -> Answer {
     if store.find(path, &id).is_some() {
         return Err(Refusal::invalid(format!("{object} already exists."), "id", "resource_already_exists"));
     }
-    let mut made = json!({"id": id, "object": object, "created": 1_760_000_000, "livemode": false, "metadata": {}});
-    let made_fields = made.as_object_mut().unwrap();
-    made_fields.append(&mut fields);
+    let mut made = json!({"object": object, "created": 1_760_000_000, "livemode": false, "metadata": {}});
+    for (name, value) in fields {
+        made[name] = value;
+    }
+    made["id"] = id.clone().into();
     for (param, path, what) in [("customer", "customers", "customer"), ("product", "products", "product")] {
         if let Some(id) = params.get(param) {
             refer(store, path, what, id, param)?;
@@ -126,7 +128,7 @@ pub fn create(path: &str, params: &Params, store: &Store) -> Answer {
         }
         "subscriptions" => subscribe(made, store),
         "payment_intents" => {
-            made["client_secret"] = format!("{}_secret_x", made["id"].as_str().unwrap()).into();
+            made["client_secret"] = format!("{id}_secret_x").into();
             made["amount_received"] = 0.into();
             let confirm = made["confirm"] == true;
             made["status"] = if made["payment_method"].is_null() {
@@ -146,7 +148,11 @@ pub fn update(path: &str, mut old: Value, params: &Params) -> Answer {
     check_names(params, known)?;
     for (name, value) in typed(params)? {
         match (name.as_str(), value) {
-            ("metadata", Value::Object(entries)) => old["metadata"].as_object_mut().unwrap().extend(entries),
+            ("metadata", Value::Object(entries)) => {
+                for (key, value) in entries {
+                    old["metadata"][key] = value;
+                }
+            }
             (name, value) if value == "" => old[name] = Value::Null,
             (name, value) => old[name] = value,
         }
