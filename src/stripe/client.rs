@@ -187,14 +187,13 @@ impl Client {
                 HeaderValue::from_str(key).map_err(|_| StripeError::invalid("the idempotency key is no header"))?;
             headers.insert(IDEMPOTENCY_KEY, key);
         }
-        // Of the client's own settings, those that would send other credentials, or this request more often.
+        // Of the client's own settings, those that would send this request elsewhere, more often, or with what is not for
+        // Stripe. Its credentials yield to the header.
         request.extensions_mut().insert(RequestConfig {
             timeout: Some(Some(*timeout)),
             retry: Some(None),
             redirect_policy: Some(RedirectPolicy::None),
             cookie_jar: Some(None),
-            auth: Some(None),
-            netrc: Some(None),
             metrics: Some(true),
             ..RequestConfig::default()
         });

@@ -1,6 +1,7 @@
 //! Payments in scripts and in Rust against a fake of Stripe: words, forms, objects, configurations, webhooks. What goes
 //! wrong on the way is in `stripe_faults.rs`.
 
+use std::io::Write;
 use std::sync::Barrier;
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,7 +10,11 @@ use hmac::{Hmac, KeyInit, Mac};
 use marmot::script::rhai::{Dynamic, Map};
 use marmot::script::{ScriptEngine, ScriptError, ScriptErrorKind};
 use marmot::stripe::{self, Client, Config, Params};
-use marmot::{HttpClient, config::EgressPolicy, prelude::*};
+use marmot::{
+    HttpClient,
+    config::{EgressPolicy, NetRc, RedirectPolicy},
+    prelude::*,
+};
 use sha2::Sha256;
 
 use crate::support::stripe::{Fault, KEY, Stripe};
@@ -236,6 +241,15 @@ fn resources_are_read_changed_and_deleted() {
     );
     let last = fake.lines().pop();
     assert_eq!(last.as_deref(), Some("DELETE /v1/coupons/10%20%25%20off%2F&%C3%A4"));
+    for request in fake.requests() {
+        assert_eq!(
+            request.has_header("idempotency-key"),
+            request.method != "GET",
+            "{} {}",
+            request.method,
+            request.target
+        );
+    }
 }
 
 #[test]
@@ -491,7 +505,10 @@ fn the_egress_policy_of_the_engines_client_holds() {
 #[test]
 fn the_clients_own_credentials_and_cookies_are_not_for_stripe() {
     let fake = Stripe::start();
-    let client = HttpClient::builder().basic_auth("anna", "pw").cookies().build().unwrap();
+    let mut netrc = tempfile::NamedTempFile::new().unwrap();
+    netrc.write_all(b"machine 127.0.0.1 login anna password pw\n").unwrap();
+    let client = HttpClient::builder().digest_auth("anna", "pw").netrc(NetRc::file(netrc.path())).cookies();
+    let client = client.build().unwrap();
     let mut engine = ScriptEngine::with_client(client);
     stripe::register(&mut engine, Config::new().key(KEY).base_url(fake.origin())).unwrap();
     let page = "{\"data\": []}".to_owned();
@@ -499,6 +516,18 @@ fn the_clients_own_credentials_and_cookies_are_not_for_stripe() {
     assert_eq!(engine.run("list_products().len() + list_products().len()").unwrap().as_int(), Ok(0));
     assert_eq!(fake.requests().len(), 2);
     assert!(!fake.server().last_request().has_header("cookie"));
+}
+
+#[test]
+fn redirects_are_not_followed() {
+    let (fake, elsewhere) = (Stripe::start(), Stripe::start());
+    fake.faults([Fault::with_header(307, "Location", format!("{}/v1/customers", elsewhere.origin()))]);
+    let client = HttpClient::builder().redirect_policy(RedirectPolicy::Limit(5)).build().unwrap();
+    let mut engine = ScriptEngine::with_client(client);
+    stripe::register(&mut engine, Config::new().key(KEY).base_url(fake.origin())).unwrap();
+    let error = map_of(&engine.run("new_customer().create()").unwrap_err());
+    assert_eq!(error["status"].as_int(), Ok(307));
+    assert!(elsewhere.lines().is_empty());
 }
 
 #[test]
