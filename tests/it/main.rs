@@ -51,6 +51,8 @@ mod stripe;
 mod stripe_contract;
 #[cfg(feature = "stripe")]
 mod stripe_faults;
+#[cfg(feature = "stripe")]
+mod stripe_setup;
 mod threads;
 mod tls;
 mod uploads;

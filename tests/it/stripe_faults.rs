@@ -41,20 +41,12 @@ fn a_write_that_fails_on_the_way_is_carried_out_once() {
 #[test]
 fn a_connection_that_breaks_between_requests_does_no_harm() {
     let fake = Stripe::start();
-    let seen = run(
-        &fake,
-        r#"
-        let first = new_customer().name("a").create();
-        let second = new_customer().name("b").create();
-        [list_customers().len()]
-        "#,
-    );
-    assert_eq!(texts(seen), ["2"]);
     let engine = engine(&fake);
-    let _last = engine.run("list_customers()").unwrap();
-    fake.server().close_connections();
-    let _last = engine.run("new_customer().name(\"c\").create()").unwrap();
-    assert_eq!(fake.objects("customers").len(), 3);
+    for made in 1..5 {
+        let _last = engine.run("new_customer().create()").unwrap();
+        assert_eq!(fake.objects("customers").len(), made);
+        fake.server().close_connections();
+    }
 }
 
 #[test]
@@ -210,7 +202,7 @@ fn time_limits_and_cancelling_end_waits_for_stripe() {
         token.cancel();
         assert_eq!(running.join().unwrap(), ScriptErrorKind::Cancelled);
     });
-    assert!(fake.server().wait_open(0, Duration::from_secs(5)) || fake.server().open() <= 1);
+    assert!(fake.server().wait_open(0, Duration::from_secs(5)), "the requests ended with their scripts");
 }
 
 #[test]
