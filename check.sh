@@ -22,6 +22,10 @@ need danted dante-server
 need openssl openssl
 need kill procps
 need valgrind valgrind
+need node nodejs
+need npm npm
+# A virtual environment needs both.
+python3 -c "import venv, ensurepip" 2>/dev/null || missing+=(python3-venv)
 # For the feature `openssl`.
 pkg-config --exists openssl 2>/dev/null || missing+=(libssl-dev)
 if [ ${#missing[@]} -gt 0 ]; then
@@ -59,13 +63,27 @@ if [ -z "$deny" ]; then
     fi
 fi
 
+# Fakes of Stripe that others have made, for the contract tests, which are skipped without these variables.
+fakes="${XDG_CACHE_HOME:-$HOME/.cache}/marmot-tools"
+export MARMOT_LOCALSTRIPE="$fakes/localstripe-1.15.10/bin/python"
+if ! "$MARMOT_LOCALSTRIPE" -c "import localstripe" 2>/dev/null; then
+    step "installing localstripe"
+    python3 -m venv "$fakes/localstripe-1.15.10"
+    "$MARMOT_LOCALSTRIPE" -m pip install --quiet --disable-pip-version-check localstripe==1.15.10
+fi
+export MARMOT_STRIPE_MOCK="$fakes/stripe-stateful-mock-0.0.16/node_modules/stripe-stateful-mock"
+if ! node -e 'require(process.argv[1])' "$MARMOT_STRIPE_MOCK" 2>/dev/null; then
+    step "installing stripe-stateful-mock"
+    npm install --silent --no-audit --no-fund --prefix "$fakes/stripe-stateful-mock-0.0.16" stripe-stateful-mock@0.0.16
+fi
+
 # --- what is checked ------------------------------------------------------------------------------------------------
 step "format"
 cargo fmt --all -- --check
 
 step "lints"
 cargo clippy --all-features --all-targets -- -D warnings
-for features in "" "static-curl" "static-curl,gzip" "static-curl,brotli,script" "static-curl,zstd,json,tracing"; do
+for features in "" "static-curl" "static-curl,gzip" "static-curl,brotli,script" "static-curl,stripe" "static-curl,zstd,json,tracing"; do
     echo "library with features: ${features:-none}"
     cargo clippy --lib --no-default-features --features "$features" -- -D warnings
 done

@@ -57,6 +57,7 @@
 //! | `record` | no | requests recorded and replayed (module `cassette`) and exported as HAR (module `har`) |
 //! | `tower` | no | the client as a `tower` service (module `tower`) |
 //! | `script` | no | scripts in Rhai |
+//! | `stripe` | no | payments by Stripe, in scripts and in Rust (module `stripe`) |
 //! | `tracing` | no | a span for each request |
 //! | `cli` | no | the `marmot` command |
 
@@ -82,6 +83,8 @@ mod agent;
 mod client;
 #[cfg(feature = "script")]
 pub mod script;
+#[cfg(feature = "stripe")]
+pub mod stripe;
 #[cfg(doc)]
 pub mod guide;
 

@@ -24,7 +24,7 @@ enum Command {
     /// Run a script.
     ///
     /// The script sees ARGS as the array `ARGS`, and the environment through `env(name)`. What it prints goes to
-    /// stdout, everything else to stderr.
+    /// stdout, everything else to stderr. Payments go to the URL in STRIPE_API_BASE, or to Stripe.
     ///
     /// Exit codes: 0, 1 for an error of the script, 2 for wrong usage, 124 at the time limit, 130 when interrupted.
     Run(Run),

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use marmot::HttpClient;
 use marmot::har::HarRecorder;
 use marmot::script::{CancelToken, ScriptEngine, ScriptEngineBuilder, ScriptError};
+use marmot::stripe;
 
 use super::paint::Paint;
 use super::permissions;
@@ -21,6 +22,7 @@ pub(super) const INTERRUPTED: u8 = 130;
 /// What runs scripts, as the options describe it.
 pub(super) struct Equipment {
     pub(super) engine: ScriptEngineBuilder,
+    payments: stripe::Config,
     har: Option<(HarRecorder, PathBuf)>,
 }
 
@@ -34,18 +36,21 @@ pub(super) fn equip(options: &Surroundings) -> Result<Equipment, String> {
         client = client.har(recorder.clone());
     }
     let client = client.build().map_err(|error| error.chain())?;
+    let base = variable("STRIPE_API_BASE").filter(|base| !base.is_empty());
+    let payments = base.into_iter().fold(stripe::Config::new(), stripe::Config::base_url);
     let engine = ScriptEngine::builder().client(client).sandbox(options.permissions.sandbox());
     let mut engine = options.permissions.secrets(engine, &variable)?.variables(variable);
     if let Some(folder) = &options.modules {
         engine = engine.modules(folder);
     }
-    Ok(Equipment { engine, har })
+    Ok(Equipment { engine, payments, har })
 }
 
 impl Equipment {
     /// The engine, and who saves what was recorded.
     pub(super) fn build(self) -> Result<(ScriptEngine, Recording), String> {
-        let engine = self.engine.build().map_err(|error| error.chain())?;
+        let mut engine = self.engine.build().map_err(|error| error.chain())?;
+        stripe::register(&mut engine, self.payments).map_err(|error| format!("STRIPE_API_BASE: {error}"))?;
         Ok((engine, Recording(self.har)))
     }
 }

@@ -75,6 +75,8 @@ mod watch;
 pub(crate) mod websocket;
 
 pub use alt_svc::AltSvcCache;
+#[cfg(feature = "stripe")]
+pub(crate) use backoff::retry_after;
 pub use blocking::CancelToken;
 pub use builder::HttpClientBuilder;
 pub use download::{Download, Downloaded};
@@ -89,6 +91,8 @@ pub use sse::Event;
 pub use stats::Stats;
 #[cfg(feature = "script")]
 pub(crate) use text::decode as decode_text;
+#[cfg(feature = "stripe")]
+pub(crate) use timer::sleep;
 pub use trail::Redirected;
 pub use url::parse_url;
 pub use verbs::*;

@@ -19,12 +19,12 @@ use crate::body::AsyncBody;
 use crate::body::exchange::too_large;
 use crate::client::{HttpClient, HttpClientBuilder, ResponseExt};
 use crate::config::{Configurable, Proxy, RetryPolicy};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::secret::{self, Concealed};
 
 /// A client with what its requests have in common, and who listens to what it does.
 #[derive(Clone)]
-pub(super) struct Client(Arc<Inner>);
+pub(crate) struct Client(Arc<Inner>);
 
 struct Inner {
     http: HttpClient,
@@ -42,12 +42,18 @@ impl Client {
         Self(Arc::new(Inner { http, host, base: None, usual: Usual::default() }))
     }
 
+    /// A client of the program's own, outside of scripts.
+    #[cfg(feature = "stripe")]
+    pub(crate) fn of(http: HttpClient) -> Self {
+        Self::new(http, Arc::default())
+    }
+
     /// What the engine's clients have in common.
     pub(super) fn host(&self) -> &Arc<Host> {
         &self.0.host
     }
 
-    pub(super) fn http(&self) -> &HttpClient {
+    pub(crate) fn http(&self) -> &HttpClient {
         &self.0.http
     }
 
@@ -182,18 +188,20 @@ impl Client {
     }
 
     /// Starts a request; the future has all of its response.
-    fn send(
+    pub(crate) fn send(
         &self,
         request: Request<AsyncBody>,
         max_size: u64,
     ) -> impl Future<Output = Result<Reply, Error>> + Send + use<> {
         let telling = self.0.host.listener.clone().map(|listener| Telling::new(&request, listener));
         let concealed = request.extensions().get::<Concealed>().cloned().unwrap_or_default();
-        let slot = begin(&request);
+        let denied = self.0.host.sandbox.check_method(request.method());
+        let denied = denied.map_err(|denied| Error::new(ErrorKind::EgressDenied).with_detail(denied.message));
+        let slot = denied.and_then(|()| begin(&request).map_err(|ended| stopped(&ended)));
         let response = slot.map(|slot| (slot, self.0.http.send_async(request)));
         async move {
             let result = async {
-                let (slot, response) = response.map_err(|ended| stopped(&ended))?;
+                let (slot, response) = response?;
                 let mut response = response.await?;
                 let body =
                     whole(&mut response, max_size, slot).await.map_err(|error| match response.effective_uri() {

@@ -12,7 +12,7 @@ use super::Thrown;
 use super::builder::ScriptEngineBuilder;
 use super::client::Client;
 use super::failure::ScriptError;
-use super::host::{Executor, Host};
+use super::host::Executor;
 use super::meter::{Meter, Usage};
 use super::modules::Folder;
 use super::run::{self, Running};
@@ -48,7 +48,7 @@ const STACK_PER_BYTE: usize = 8;
 /// ```
 pub struct ScriptEngine {
     engine: Engine,
-    host: Arc<Host>,
+    client: Client,
 }
 
 impl ScriptEngine {
@@ -68,7 +68,7 @@ impl ScriptEngine {
     }
 
     pub(super) fn assemble(client: &Client, modules: Option<Folder>) -> Self {
-        let host = client.host().clone();
+        let host = client.host();
         // Without the default module resolver, which reads files anywhere.
         let mut engine = Engine::new_raw();
         StandardPackage::new().register_into_engine(&mut engine);
@@ -86,7 +86,7 @@ impl ScriptEngine {
         if let Some(folder) = modules {
             engine.set_module_resolver(folder);
         }
-        Self { engine, host }
+        Self { engine, client: client.clone() }
     }
 
     /// What scripts `print`. Default: nothing is shown.
@@ -105,11 +105,17 @@ impl ScriptEngine {
     }
 
     pub(super) fn executor(&self) -> Option<&Executor> {
-        self.host.executor.as_ref()
+        self.client.host().executor.as_ref()
+    }
+
+    /// What the scripts' requests are made with.
+    #[cfg(feature = "stripe")]
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
     }
 
     pub(super) fn limits(&self) -> &Limits {
-        &self.host.sandbox.limits
+        &self.client.host().sandbox.limits
     }
 
     /// The engine itself.
@@ -129,14 +135,14 @@ impl ScriptEngine {
     /// [`ScriptErrorKind::Parse`](super::ScriptErrorKind::Parse), with the place, also for a text that is larger than the
     /// sandbox allows.
     pub fn compile(&self, name: &str, source: &str) -> Result<Script<'_>, ScriptError> {
-        let most = self.host.sandbox.limits.source_size.unwrap_or(u64::MAX);
+        let most = self.limits().source_size.unwrap_or(u64::MAX);
         if source.len() as u64 > most {
             return Err(ScriptError::too_long(source.len(), most));
         }
         let ast = self.engine.compile(source).map_err(|error| ScriptError::parse(&error, name, source))?;
         Ok(Script {
             engine: &self.engine,
-            sandbox: &self.host.sandbox,
+            sandbox: &self.client.host().sandbox,
             ast,
             name: name.to_owned(),
             source: source.to_owned(),

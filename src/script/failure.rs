@@ -36,12 +36,12 @@ pub(super) fn denied(permission: &str, message: &str, what: Option<&str>, at: Po
 }
 
 /// Throws such a value.
-pub(super) fn again(value: Dynamic, at: Position) -> Box<EvalAltResult> {
+pub(crate) fn again(value: Dynamic, at: Position) -> Box<EvalAltResult> {
     Box::new(EvalAltResult::ErrorRuntime(value, at))
 }
 
 /// What a script is thrown for a wrong argument.
-pub(super) fn invalid(message: &str, at: Position) -> Box<EvalAltResult> {
+pub(crate) fn invalid(message: &str, at: Position) -> Box<EvalAltResult> {
     Box::new(EvalAltResult::ErrorRuntime(describe("invalid_request", message, None, at).into(), at))
 }
 
@@ -99,7 +99,7 @@ impl From<&str> for Problem {
     }
 }
 
-pub(super) fn describe(kind: &str, message: &str, url: Option<&str>, at: Position) -> Map {
+pub(crate) fn describe(kind: &str, message: &str, url: Option<&str>, at: Position) -> Map {
     let line = at.line().and_then(|line| i64::try_from(line).ok());
     Map::from_iter([
         ("kind".into(), kind.into()),

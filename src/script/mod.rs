@@ -136,7 +136,7 @@ mod contents;
 mod document;
 mod download;
 mod engine;
-mod failure;
+pub(crate) mod failure;
 mod graphql;
 mod guard;
 mod host;
@@ -151,25 +151,25 @@ mod path;
 mod promise;
 mod reply;
 mod rules;
-mod run;
+pub(crate) mod run;
 mod sandbox;
-mod secret;
+pub(crate) mod secret;
 mod session;
 mod source;
-mod spec;
+pub(crate) mod spec;
 mod stream;
 mod tasks;
-mod value;
+pub(crate) mod value;
 mod websocket;
 mod yaml;
 
 use rhai::{EvalAltResult, FnNamespace, FuncRegistration};
 
-type Thrown = Box<EvalAltResult>;
+pub(crate) type Thrown = Box<EvalAltResult>;
 
 /// Where a function is found.
 #[derive(Clone, Copy)]
-enum Space {
+pub(crate) enum Space {
     /// By its name: helpers, and methods of our types.
     Plain,
     /// By its name, with `http_` before it.
@@ -180,7 +180,7 @@ enum Space {
 
 impl Space {
     /// A function that may be called on constants, and whose result is never folded away.
-    fn function(self, name: &str) -> FuncRegistration {
+    pub(crate) fn function(self, name: &str) -> FuncRegistration {
         let (name, namespace) = match self {
             Self::Plain => (name.to_owned(), FnNamespace::Global),
             Self::Global => (format!("http_{name}"), FnNamespace::Global),
@@ -192,12 +192,16 @@ impl Space {
 
 pub use self::builder::ScriptEngineBuilder;
 pub use self::check::{Finding, Severity};
+#[cfg(feature = "stripe")]
+pub(crate) use self::client::Client;
 pub use self::engine::{Script, ScriptEngine};
 pub use self::failure::{ScriptError, ScriptErrorKind};
 pub use self::host::{DownloadProgress, RequestTrace};
 pub use self::http::{HttpPackage, http_module};
 pub use self::meter::{Budget, Usage};
 pub use self::native::AsyncFunction;
+#[cfg(feature = "stripe")]
+pub(crate) use self::reply::Reply;
 pub use self::sandbox::Sandbox;
 pub use self::session::Session;
 pub use crate::client::CancelToken;

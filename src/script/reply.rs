@@ -17,7 +17,7 @@ use crate::secret::Concealed;
 
 /// A response, whole.
 #[derive(Clone)]
-pub(super) struct Reply(Arc<ReplyParts>);
+pub(crate) struct Reply(Arc<ReplyParts>);
 
 struct ReplyParts {
     status: StatusCode,
@@ -56,7 +56,7 @@ impl Reply {
         self.0.url.as_ref().map(crate::secret::without_credentials).unwrap_or_default()
     }
 
-    pub(super) fn body(&self) -> &[u8] {
+    pub(crate) fn body(&self) -> &[u8] {
         &self.0.body
     }
 
@@ -92,12 +92,17 @@ impl Reply {
         failed.then(|| failure::status(status.as_u16(), reason, &self.url(), at))
     }
 
-    pub(super) fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         self.0.status
     }
 
     pub(super) fn metrics(&self) -> Option<Metrics> {
         self.0.metrics
+    }
+
+    #[cfg(feature = "stripe")]
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.0.headers
     }
 
     /// Bytes of the body.

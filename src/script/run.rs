@@ -37,6 +37,9 @@ pub(super) struct Run {
     time_limit: Option<Duration>,
     pub(super) tasks: Rc<Tasks>,
     pub(super) meter: Arc<Meter>,
+    /// What packages keep until it ends, by its type.
+    #[cfg(feature = "stripe")]
+    kept: Rc<RefCell<http::Extensions>>,
     /// Like that of no other run, but of those that go on with what it has under way.
     pub(super) number: u64,
     started: Instant,
@@ -50,7 +53,16 @@ impl Run {
         // A limit beyond what the clock can hold is as good as none.
         let deadline = time_limit.and_then(|limit| started.checked_add(limit));
         let patience = Patience { deadline, cancel };
-        Self { patience, time_limit, tasks: Rc::default(), meter, number, started }
+        Self {
+            patience,
+            time_limit,
+            tasks: Rc::default(),
+            meter,
+            #[cfg(feature = "stripe")]
+            kept: Rc::default(),
+            number,
+            started,
+        }
     }
 
     /// What runs without a script: nothing is limited.
@@ -197,8 +209,13 @@ impl Running {
         cancel: Option<CancelToken>,
         meter: Arc<Meter>,
     ) -> Self {
-        let (tasks, number) = (earlier.tasks.clone(), earlier.number);
-        Self::push(Run { tasks, number, ..Run::new(time_limit, cancel, meter) })
+        Self::push(Run {
+            tasks: earlier.tasks.clone(),
+            #[cfg(feature = "stripe")]
+            kept: earlier.kept.clone(),
+            number: earlier.number,
+            ..Run::new(time_limit, cancel, meter)
+        })
     }
 
     fn push(run: Run) -> Self {
@@ -235,12 +252,29 @@ pub(super) fn current() -> Rc<Run> {
     found.unwrap_or_else(|| Rc::new(Run::unlimited()))
 }
 
+/// Keeps a value for the rest of the run. False where there is no run that ends: the value would be there for ever.
+#[cfg(feature = "stripe")]
+pub(crate) fn keep<T: Clone + Send + Sync + 'static>(value: T) -> bool {
+    let in_script = RUNNING.with_borrow(|stack| stack.len() > 1);
+    if in_script {
+        let before = current().kept.borrow_mut().insert(value);
+        drop(before);
+    }
+    in_script
+}
+
+/// What the run keeps of this type.
+#[cfg(feature = "stripe")]
+pub(crate) fn kept<T: Clone + Send + Sync + 'static>() -> Option<T> {
+    current().kept.borrow().get().cloned()
+}
+
 /// Waits for what `start` starts on a client, as long as the script may. The future is dropped when its time is up.
 ///
 /// # Errors
 ///
 /// A termination that no script can catch.
-pub(super) fn wait<F: Future>(client: &HttpClient, start: impl FnOnce() -> F) -> Result<F::Output, Box<EvalAltResult>> {
+pub(crate) fn wait<F: Future>(client: &HttpClient, start: impl FnOnce() -> F) -> Result<F::Output, Box<EvalAltResult>> {
     let run = current();
     let waited = client.wait_for(&run.patience, || run.beside(start()));
     waited.unwrap_or_else(|error| Err(run.ended_by(&error))).map_err(terminated)

@@ -88,9 +88,19 @@ impl Secret {
         &self.kept
     }
 
-    /// The text, for what is about to be sent.
-    pub(super) fn reveal(&self) -> Zeroizing<String> {
+    /// The text, for what is about to be sent to a host that it is bound to, or what stays inside.
+    pub(crate) fn reveal(&self) -> Zeroizing<String> {
         Zeroizing::new(format!("{}{}", self.prefix, *self.kept.text))
+    }
+
+    /// The text, for what goes to this URL only.
+    ///
+    /// # Errors
+    ///
+    /// A message if the secret is not bound to that host.
+    #[cfg(feature = "stripe")]
+    pub(crate) fn reveal_for(&self, url: &Uri) -> Result<Zeroizing<String>, String> {
+        self.kept.check(url).map(|()| self.reveal())
     }
 }
 

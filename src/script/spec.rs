@@ -347,7 +347,7 @@ fn uri(text: &str, query: &[Pair]) -> Result<Uri, String> {
 }
 
 /// The message for an option that is none of those.
-pub(super) fn unknown(name: &str, options: &[&str]) -> String {
+pub(crate) fn unknown(name: &str, options: &[&str]) -> String {
     let beginning: String = name.chars().take(3).collect();
     let is_like =
         |option: &&&str| option.starts_with(&beginning) || name.trim_end_matches('s') == option.trim_end_matches('s');
@@ -369,7 +369,7 @@ fn natural<N: TryFrom<INT>>(given: &Dynamic, what: &str) -> Result<N, String> {
     N::try_from(int).map_err(|_| format!("`{what}` is {}", if int < 0 { "negative" } else { "too large" }))
 }
 
-fn seconds(given: &Dynamic, what: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(given: &Dynamic, what: &str) -> Result<Duration, String> {
     let seconds = given.as_float().or_else(|_| given.as_int().map(|int| int as FLOAT));
     let seconds = seconds.map_err(|other| format!("`{what}` is a number of seconds, not {other}"))?;
     Duration::try_from_secs_f64(seconds)

@@ -19,7 +19,7 @@ pub(super) const MAX_DEPTH: usize = 128;
 /// # Errors
 ///
 /// What is wrong with the text, with its line and column.
-pub(super) fn from_json(text: &[u8]) -> Result<Dynamic, String> {
+pub(crate) fn from_json(text: &[u8]) -> Result<Dynamic, String> {
     let mut parser = serde_json::Deserializer::from_slice(text);
     let value = ToDynamic.deserialize(&mut parser).map_err(|error| error.to_string())?;
     parser.end().map_err(|error| error.to_string())?;
@@ -47,7 +47,7 @@ pub(super) fn to_value(value: &Dynamic) -> Result<Value, String> {
 }
 
 /// A value of JSON in a script.
-pub(super) fn from_value(value: Value) -> Result<Dynamic, String> {
+pub(crate) fn from_value(value: Value) -> Result<Dynamic, String> {
     ToDynamic.deserialize(value).map_err(|error| error.to_string())
 }
 

@@ -68,6 +68,14 @@ mod secrets;
 mod security;
 mod stats;
 mod streaming;
+#[cfg(feature = "stripe")]
+mod stripe;
+#[cfg(feature = "stripe")]
+mod stripe_contract;
+#[cfg(feature = "stripe")]
+mod stripe_faults;
+#[cfg(feature = "stripe")]
+mod stripe_setup;
 mod threads;
 mod tls;
 mod uploads;

@@ -8,6 +8,8 @@
 //! - [`RawServer`]: one thread per connection and no protocol at all, for faults below HTTP.
 //! - [`Canned`]: one thread for all connections and pre-rendered answers, for benches and tests of scale.
 //!   `canned/` depends on no other file of this folder, so the benches may include it alone.
+//! - `stripe::Stripe` (feature `stripe`): a fake of Stripe that keeps what is created, and has faults on demand.
+//!   [`StandIn`]: fakes of Stripe that others have made, where they are installed.
 //! - [`Nginx`]: a real nginx for TLS and HTTP/2, with certificates of our own authority, good and bad.
 //! - [`Tinyproxy`], [`Squid`], [`Danted`]: real proxies. [`Socks`]: one of our own that tells what it was asked.
 //!
@@ -34,7 +36,10 @@ mod request;
 mod responder;
 mod server;
 mod socks;
+#[cfg(feature = "stripe")]
+pub mod stripe;
 mod watched;
+mod standin;
 pub mod websocket;
 
 pub use canned::sys::raise_descriptor_limit;
@@ -47,3 +52,4 @@ pub use request::{BodyState, Request, base64, parse_query, percent_decode};
 pub use responder::Responder;
 pub use server::{BodyMode, ClientClose, Server};
 pub use socks::{Asked, Socks};
+pub use standin::StandIn;
