@@ -271,8 +271,16 @@ impl Default for Sandbox {
     }
 }
 
+/// The message names the method that would allow it.
 fn denied(permission: &'static str, what: fmt::Arguments<'_>) -> Denied {
-    Denied { permission, message: format!("{what} is not allowed here") }
+    let method = match permission {
+        "method" => "methods",
+        "proxy" => "proxies",
+        "read" => "readable",
+        "write" => "writable",
+        other => other,
+    };
+    Denied { permission, message: format!("{what} is not allowed here (`Sandbox::{method}`)") }
 }
 
 /// A path that is not there is told from one that is not allowed only where it would be allowed.
@@ -316,7 +324,7 @@ mod tests {
     #[test]
     fn nothing_is_allowed_that_is_not_said() {
         let sandbox = Sandbox::new();
-        assert_eq!(sandbox.check_method(&Method::POST).unwrap_err().message, "the method POST is not allowed here");
+        assert_eq!(sandbox.check_method(&Method::POST).unwrap_err().message, "the method POST is not allowed here (`Sandbox::methods`)");
         assert!(sandbox.check_method(&Method::GET).is_ok(), "reading harms nobody, and there is no host to read from");
         assert!(sandbox.check_proxy().is_err());
         assert!(sandbox.check_variable("HOME").is_err());

@@ -2,12 +2,12 @@
 //! `apis.rs`.
 
 use marmot::script::rhai::{Dynamic, Map};
-use marmot::script::{ScriptEngine, ScriptError, ScriptErrorKind};
+use marmot::script::{Sandbox, ScriptEngine, ScriptError, ScriptErrorKind};
 
 use crate::support::Server;
 
 fn try_run(server: &Server, source: &str) -> Result<Dynamic, ScriptError> {
-    let engine = ScriptEngine::new();
+    let engine = ScriptEngine::builder().sandbox(Sandbox::open()).build().unwrap();
     let script = engine.compile("test", source).unwrap_or_else(|error| panic!("{error}"));
     script.constant("BASE", server.origin()).run()
 }

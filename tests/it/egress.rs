@@ -116,7 +116,7 @@ fn a_proxy_needs_consent() {
 #[test]
 fn entries_that_cannot_be_read_are_told_when_the_client_is_built() {
     for policy in [
-        EgressPolicy::new().allow_hosts(["http://x"]),
+        EgressPolicy::new().allow_hosts(["ftp://x"]),
         EgressPolicy::new().deny_addresses(["10.0.0.0/33"]),
         EgressPolicy::new().allow_addresses(["localhost"]),
     ] {

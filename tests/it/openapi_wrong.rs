@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use marmot::script::rhai::{Dynamic, Map};
-use marmot::script::{ScriptEngine, ScriptError, ScriptErrorKind};
+use marmot::script::{Sandbox, ScriptEngine, ScriptError, ScriptErrorKind};
 
 use crate::support::Server;
 
 fn compile_and_run(server: &Server, source: &str, document: &str) -> Result<Dynamic, ScriptError> {
-    let engine = ScriptEngine::new();
+    let engine = ScriptEngine::builder().sandbox(Sandbox::open()).build().unwrap();
     let script = engine.compile("test", source).unwrap_or_else(|error| panic!("{error}"));
     script.constant("BASE", server.origin()).constant("TEXT", document.to_owned()).run()
 }

@@ -29,7 +29,7 @@ fn a_key_is_asked_for_by_name_and_never_shown() {
     let wrong = engine.run("configure_stripe(\"sk_test_w0rse\"); list_products()").unwrap_err();
     let map = map_of(&wrong);
     assert_eq!((map["status"].as_int(), map["type"].to_string()), (Ok(401), "invalid_request_error".into()));
-    assert_eq!(map["message"].to_string(), "Invalid API Key provided: Bearer REDACTED");
+    assert_eq!(map["message"].to_string(), "Invalid API Key provided: Bearer [Stripe key]");
     for key in ["", "sk_test_w0rse\n", "sk test_w0rse", " sk_test_w0rse"] {
         let error = engine.run(&format!("configure_stripe({key:?})")).unwrap_err();
         assert!(error.message().contains("the key ") && !error.message().contains("w0rse"), "{error}");
