@@ -164,10 +164,9 @@ impl ScriptEngine {
 
 /// Shows what is printed as long as the budget lasts.
 fn print_with(show: impl Fn(&str) + Send + Sync + 'static) -> impl Fn(&str) + Send + Sync + 'static {
-    move |text| {
-        if run::current().meter.print(text.len() as u64 + 1).is_ok() {
-            show(text);
-        }
+    move |text| match run::current().meter.print(text.len() as u64 + 1) {
+        Ok(()) => show(text),
+        Err(_) => run::hurry(),
     }
 }
 

@@ -134,6 +134,9 @@ impl Meter {
 
     /// Begins a request; it is under way until the slot is dropped.
     pub(super) fn begin(self: &Arc<Self>, bytes: u64) -> Result<Slot, Ended> {
+        if let Some(ended) = self.ended() {
+            return Err(ended);
+        }
         self.spend(&self.requests, 1, self.limits.requests, Budget::Requests)?;
         self.spend(&self.sent, bytes, self.limits.sent, Budget::Sent)?;
         let slot = Slot(self.clone());

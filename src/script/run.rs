@@ -312,10 +312,17 @@ pub(super) fn progress(_operations: u64) -> Option<Dynamic> {
         Ok(false) => None,
         Ok(true) => {
             let run = current();
-            run.tasks.poll(&mut Context::from_waker(Waker::noop()));
-            let checked = run.check();
-            STEPS.with(Steps::looked);
-            checked.err().map(Dynamic::from)
+            match run.check() {
+                Ok(()) => {
+                    run.tasks.poll(&mut Context::from_waker(Waker::noop()));
+                    STEPS.with(Steps::looked);
+                    None
+                }
+                Err(ended) => {
+                    hurry();
+                    Some(Dynamic::from(ended))
+                }
+            }
         }
         Err((budget, used)) => {
             let meter = &current().meter;
@@ -324,6 +331,12 @@ pub(super) fn progress(_operations: u64) -> Option<Dynamic> {
             Some(Dynamic::from(meter.exceeded(budget, limit.unwrap_or_default(), used)))
         }
     }
+}
+
+/// Looks at each operation from now on, as the script has to end: the language goes on after some errors, those of a
+/// comparison while it sorts for instance.
+pub(super) fn hurry() {
+    STEPS.with(|steps| steps.look_at.set(0));
 }
 
 /// Bytes that the values of the script may still grow by.
@@ -339,6 +352,7 @@ pub(super) fn has_ended() -> bool {
 /// Ends the script because a value would need this much memory.
 pub(super) fn out_of_memory(bytes: usize) -> Box<EvalAltResult> {
     let run = current();
+    hurry();
     let used = STEPS.with(|steps| steps.memory(allocator::tally())).saturating_add(bytes as u64);
     terminated(run.meter.exceeded(Budget::Memory, run.meter.limits().memory.unwrap_or_default(), used))
 }

@@ -324,7 +324,10 @@ mod tests {
     #[test]
     fn nothing_is_allowed_that_is_not_said() {
         let sandbox = Sandbox::new();
-        assert_eq!(sandbox.check_method(&Method::POST).unwrap_err().message, "the method POST is not allowed here (`Sandbox::methods`)");
+        assert_eq!(
+            sandbox.check_method(&Method::POST).unwrap_err().message,
+            "the method POST is not allowed here (`Sandbox::methods`)"
+        );
         assert!(sandbox.check_method(&Method::GET).is_ok(), "reading harms nobody, and there is no host to read from");
         assert!(sandbox.check_proxy().is_err());
         assert!(sandbox.check_variable("HOME").is_err());

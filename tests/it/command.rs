@@ -174,3 +174,82 @@ fn the_version_names_libcurl_and_its_features() {
         }
     }
 }
+
+#[test]
+fn a_sandbox_refuses_and_says_which_flag_would_allow() {
+    let server = Server::faults();
+    let origin = server.origin();
+    let get = format!("print(http_get(\"{origin}/get\").status);");
+    let post = format!("print(http_post(\"{origin}/echo\", \"x\").text());");
+    let allow = format!("--allow={origin}");
+    for (flags, source, help) in [
+        (vec!["--sandbox"], get.as_str(), format!("--allow {origin} would allow it")),
+        (vec!["--sandbox", &allow], &post, "--allow-method POST would allow it".to_owned()),
+        (vec!["--sandbox"], "env(\"HOME\")", "--allow-env HOME would allow it".to_owned()),
+        (vec!["--sandbox", "--max-requests=1", &allow], &format!("{get}{get}"), "--max-requests 2".to_owned()),
+        (vec!["--sandbox", "--max-memory=1M"], "let s = \"x\"; loop { s += s }", "--max-memory 2097152".to_owned()),
+        (vec!["--sandbox", "--max-operations=100"], "loop {}", "--max-operations 200".to_owned()),
+        (vec!["--max-operations=100"], "loop {}", "--max-operations 200".to_owned()),
+        (
+            vec!["--sandbox"],
+            "http_download(\"http://a.test\", \"/tmp/x\")",
+            "--allow-write /tmp/x would allow it".to_owned(),
+        ),
+        (vec!["--sandbox"], "secret(\"KEY\")", "--secret KEY@HOST".to_owned()),
+    ] {
+        let mut arguments = flags.clone();
+        arguments.push("-");
+        let output = run(&arguments, source);
+        assert_eq!(output.status.code(), Some(1), "{flags:?} {source}: {}", err(&output));
+        let text = err(&output);
+        assert!(text.starts_with("error: ") && text.contains("help: ") && text.contains(&help), "{help} in {text}");
+    }
+    let output = run(&["--sandbox", &allow, "--allow-method", "post", "-"], &format!("{get}{post}"));
+    assert_eq!(out(&output), "200\nx\n", "{}", err(&output));
+    let output = run(&["--sandbox", "--timeout", "100ms", "-"], "loop {}");
+    assert_eq!(output.status.code(), Some(124));
+    for wrong in [["--secret", "KEY"], ["--max-memory", "12q"], ["--max-requests", "-1"], ["--modules", "/no/such"]] {
+        assert_eq!(run(&[wrong[0], wrong[1], "-"], "1").status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn secrets_of_the_environment_go_to_their_host_and_into_no_archive() {
+    let server = Server::faults();
+    let folder = tempfile::tempdir().unwrap();
+    let (har, env) = (folder.path().join("all.har"), folder.path().join(".env"));
+    std::fs::write(&env, "API_KEY=c4nary-9\n").unwrap();
+    let source = format!(
+        "print(secret(\"API_KEY\")); print(http_get(\"{0}/get\", #{{ headers: #{{ mine: secret(\"API_KEY\") }} }}).text());",
+        server.origin()
+    );
+    let secret = format!("API_KEY@{}", server.origin());
+    let files = [env.to_str().unwrap(), har.to_str().unwrap()];
+    let output = run(&["--env-file", files[0], "--har", files[1], "--secret", &secret, "--trace", "-"], &source);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert_eq!(server.last_request().header("mine"), Some("c4nary-9"));
+    let archive = std::fs::read_to_string(&har).unwrap();
+    assert!(archive.contains("\"entries\"") && archive.contains("/get"), "{archive}");
+    for text in [out(&output), err(&output), archive] {
+        assert!(!text.contains("c4nary"), "{text}");
+    }
+    let output = run(&["--secret", "NO_SUCH_VARIABLE@a.test", "-"], "1");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err(&output).contains("NO_SUCH_VARIABLE"));
+}
+
+#[test]
+fn requests_are_shown_as_a_waterfall_and_what_was_used_in_a_line() {
+    let server = Server::faults();
+    let source =
+        format!("http_all([\"{0}/delay/80\", \"{0}/get\"]); http_get(\"{0}/status/404\"); ()", server.origin());
+    let output = run(&["--trace", "--usage", "-"], &source);
+    let text = err(&output);
+    let rows: Vec<&str> = text.lines().filter(|line| line.contains('│')).collect();
+    assert_eq!(rows.len(), 3, "{text}");
+    assert!(rows[2].contains("404") && text.contains("3 requests in "), "{text}");
+    // The last begins where the longest of the first two has ended.
+    let begin = |row: &str| row.split('│').nth(1).unwrap().chars().take_while(|c| *c == ' ').count();
+    assert!(begin(rows[0]) == 0 && begin(rows[2]) > 30, "{text}");
+    assert!(text.lines().last().unwrap().contains("3 requests (2 at once)"), "{text}");
+}

@@ -60,6 +60,10 @@ mod redirects;
 mod repl;
 mod retries;
 #[cfg(feature = "script")]
+mod hostile;
+#[cfg(feature = "script")]
+mod native;
+#[cfg(feature = "script")]
 mod sandbox;
 #[cfg(feature = "script")]
 mod script;

@@ -32,7 +32,7 @@ fn wrong(document: &str) -> String {
     let source = format!("http::openapi(\"{}\", #{{ base_url: BASE }})", path.display());
     let start = Instant::now();
     let text = message(compile_and_run(&server, &source, ""));
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?} for {text}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?} for {text}", start.elapsed());
     text.split_once("document.json`").map(|(_, rest)| rest.trim_start_matches(": ").to_owned()).unwrap_or(text)
 }
 
