@@ -72,5 +72,7 @@ impl Progress {
     /// Takes the line away.
     pub(crate) fn end(&self) {
         self.requests.finish_and_clear();
+        // There is nobody to tell if the terminal is gone.
+        let _ = self.all.clear();
     }
 }

@@ -181,7 +181,7 @@ impl Client {
         let reply = self.send(request, max_size);
         Ok(Promise::start(&run::current(), async move {
             match reply.await {
-                Ok(reply) => finish(reply, at),
+                Ok(reply) => run::counted(|| finish(reply, at)),
                 Err(error) => Err(failure::described(&error, at)),
             }
         }))
@@ -208,6 +208,7 @@ impl Client {
                         Some(uri) => error.with_url(uri),
                         None => error,
                     })?;
+                run::count(body.len());
                 Ok(Reply::new(response.map(|_| ()), body, &concealed))
             }
             .await;

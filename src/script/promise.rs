@@ -3,7 +3,7 @@
 
 use std::ops::{Range, RangeInclusive};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures::future::{AbortHandle, abortable};
@@ -278,7 +278,7 @@ fn items_of(items: Dynamic) -> Result<Box<dyn Iterator<Item = Dynamic>>, String>
 pub(super) fn register_type(module: &mut Module) {
     module.set_custom_type::<Promise>("Promise");
     module.set_getter_fn("ready", |promise: &mut Promise| {
-        run::current().tasks.poll(&mut Context::from_waker(Waker::noop()));
+        run::go_on();
         Ok(promise.is_ready())
     });
     Space::Plain.function("wait").set_into_module(module, |ctx: NativeCallContext, promise: &mut Promise| {

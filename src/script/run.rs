@@ -119,6 +119,9 @@ struct Steps {
     tally_at_start: Cell<isize>,
     most_tally: Cell<isize>,
     peak_tally: Cell<isize>,
+    /// Whether what is allocated now is somebody else's, and how much of it is the script's all the same.
+    apart: Cell<bool>,
+    counted: Cell<isize>,
     look_at: Cell<u64>,
     stride: Cell<u64>,
     looked: Cell<Option<Instant>>,
@@ -132,6 +135,8 @@ impl Steps {
             tally_at_start: Cell::new(0),
             most_tally: Cell::new(isize::MAX),
             peak_tally: Cell::new(0),
+            apart: Cell::new(false),
+            counted: Cell::new(0),
             look_at: Cell::new(1),
             stride: Cell::new(1),
             looked: Cell::new(None),
@@ -156,9 +161,18 @@ impl Steps {
         self.tally_at_start.swap(&other.tally_at_start);
         self.most_tally.swap(&other.most_tally);
         self.peak_tally.swap(&other.peak_tally);
+        self.apart.swap(&other.apart);
+        self.counted.swap(&other.counted);
         self.look_at.swap(&other.look_at);
         self.stride.swap(&other.stride);
         self.looked.swap(&other.looked);
+    }
+
+    /// Moves the beginning, so that what has changed meanwhile does not count.
+    fn forget(&self, change: isize) {
+        for mark in [&self.tally_at_start, &self.most_tally, &self.peak_tally] {
+            mark.set(mark.get().saturating_add(change));
+        }
     }
 
     fn memory(&self, tally: isize) -> u64 {
@@ -190,6 +204,41 @@ impl Steps {
         self.stride.set(stride.clamp(1, LOOK));
         self.look_at.set(self.operations.get() + self.stride.get());
     }
+}
+
+/// Does something on this thread that is not the script's: running an agent, or the tasks, whose memory other threads may
+/// take over and give back. What of it the script gets is told by [`counted`] and [`count`].
+fn apart<T>(work: impl FnOnce() -> T) -> T {
+    if STEPS.with(|steps| steps.apart.replace(true)) {
+        return work();
+    }
+    let before = allocator::tally();
+    let done = work();
+    STEPS.with(|steps| {
+        steps.apart.set(false);
+        steps.forget(allocator::tally() - before - steps.counted.take());
+    });
+    done
+}
+
+/// Goes on with what the script has under way, as far as that is possible without waiting.
+pub(super) fn go_on() {
+    let run = current();
+    apart(|| run.tasks.poll(&mut Context::from_waker(Waker::noop())));
+}
+
+/// What is allocated in here is the script's.
+pub(super) fn counted<T>(work: impl FnOnce() -> T) -> T {
+    let before = allocator::tally();
+    let done = work();
+    let change = allocator::tally() - before;
+    STEPS.with(|steps| steps.counted.set(steps.counted.get() + if steps.apart.get() { change } else { 0 }));
+    done
+}
+
+/// Bytes of a value that the script gets.
+pub(super) fn count(bytes: usize) {
+    STEPS.with(|steps| steps.counted.set(steps.counted.get() + if steps.apart.get() { bytes as isize } else { 0 }));
 }
 
 /// Marks a script as running on this thread until it drops. What it has under way then ends, unless a session keeps it.
@@ -276,7 +325,7 @@ pub(crate) fn kept<T: Clone + Send + Sync + 'static>() -> Option<T> {
 /// A termination that no script can catch.
 pub(crate) fn wait<F: Future>(client: &HttpClient, start: impl FnOnce() -> F) -> Result<F::Output, Box<EvalAltResult>> {
     let run = current();
-    let waited = client.wait_for(&run.patience, || run.beside(start()));
+    let waited = apart(|| client.wait_for(&run.patience, || run.beside(start())));
     waited.unwrap_or_else(|error| Err(run.ended_by(&error))).map_err(terminated)
 }
 
@@ -292,7 +341,7 @@ pub(super) fn wait_until<F: Future>(
     let run = current();
     let own = deadline.filter(|own| run.patience.deadline.is_none_or(|end| *own < end));
     let patience = Patience { deadline: own.or(run.patience.deadline), cancel: run.patience.cancel.clone() };
-    match block_on_with(run.beside(future), &patience) {
+    match apart(|| block_on_with(run.beside(future), &patience)) {
         Ok(output) => output.map(Some).map_err(terminated),
         Err(error) if own.is_some() && error.is_timeout() => Ok(None),
         Err(error) => Err(terminated(run.ended_by(&error))),
@@ -314,7 +363,7 @@ pub(super) fn progress(_operations: u64) -> Option<Dynamic> {
             let run = current();
             match run.check() {
                 Ok(()) => {
-                    run.tasks.poll(&mut Context::from_waker(Waker::noop()));
+                    go_on();
                     STEPS.with(Steps::looked);
                     None
                 }

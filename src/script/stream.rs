@@ -47,6 +47,7 @@ impl Source {
                 return Ok((!rest.is_empty()).then(|| Dynamic::from_blob(rest)));
             };
             self.received += piece.length();
+            run::count(piece.length() as usize);
             self.slot.meter().receive(piece.length(), self.received).map_err(|ended| stopped(&ended))?;
             match piece {
                 Piece::Text(text) => return Ok(Some(self.clean(text).into())),

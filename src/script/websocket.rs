@@ -40,6 +40,7 @@ impl Open {
         loop {
             let Some(message) = self.socket.next().await.transpose()? else { return Ok(Reached::End) };
             let bytes = length(&message);
+            run::count(bytes as usize);
             // A message is the response here: the size of one is limited, not that of all.
             self.slot.meter().receive(bytes, bytes).map_err(|ended| stopped(&ended))?;
             match message {

@@ -187,6 +187,37 @@ fn a_run_tells_what_it_used() {
 }
 
 #[test]
+fn what_other_threads_take_over_is_not_counted_against_a_script() {
+    let server = Server::faults();
+    let folder = tempfile::tempdir().unwrap();
+    let sandbox = || around(&server).max_memory(8 << 20).max_requests(None).max_received(None).max_response_size(None);
+    let path = folder.path().join("file").display().to_string();
+    for (source, most) in [
+        (format!(r#"http_download(BASE + "/bytes/30000000", "{path}")"#), 1 << 20),
+        (r#"for chunk in http_chunks(BASE + "/bytes/30000000") { let x = chunk; }"#.to_owned(), 2 << 20),
+        (r#"for i in 0..40 { let x = http_get(BASE + "/bytes/1000000"); }"#.to_owned(), 4 << 20),
+        (
+            r#"for i in 0..10 { let x = http_all([BASE + "/bytes/1000000", BASE + "/bytes/1000000"]); }"#.to_owned(),
+            7 << 20,
+        ),
+        (r#"for i in 0..10 { let x = [http_get_async(BASE + "/bytes/1000000")]; x[0].wait(); }"#.to_owned(), 4 << 20),
+    ] {
+        let (result, usage) = run_with_usage(sandbox().writable([folder.path()]), Some(&server), &source);
+        assert!(result.is_ok(), "{source}: {}", result.unwrap_err());
+        assert!(usage.memory < most && usage.received >= 10_000_000, "{source}: {usage:?}");
+    }
+    // What a script keeps counts, also after others came and went.
+    let source = r#"
+        for i in 0..20 { let x = http_get(BASE + "/bytes/1000000"); }
+        let kept = [];
+        loop { kept.push(http_get(BASE + "/bytes/1000000")); }
+    "#;
+    let (result, usage) = run_with_usage(sandbox(), Some(&server), source);
+    assert_eq!(result.unwrap_err().kind(), ScriptErrorKind::Budget(Budget::Memory));
+    assert!((27..=30).contains(&usage.requests), "{usage:?}");
+}
+
+#[test]
 fn a_single_call_does_not_exhaust_the_memory() {
     for source in [
         r#"let s = ""; s.pad(1_000_000_000_000, 'x')"#,
