@@ -372,3 +372,28 @@ fn files_go_up_and_come_down_where_they_may() {
     assert_eq!(down.to_string(), "[5000, 200]");
     assert_eq!(std::fs::metadata(folder.path().join("new.bin")).unwrap().len(), 5000);
 }
+
+#[test]
+fn a_script_is_compiled_once_and_runs_on_many_threads() {
+    let server = Server::faults();
+    let engine = engine(around(&server));
+    let source = r#"
+        let seen = #{ sum: 100 };
+        for i in 0..10 { seen.sum += http_get(BASE + `/bytes/${N}`).blob().len; }
+        seen.sum
+    "#;
+    let script = engine.compile("shared", source).unwrap().constant("BASE", server.origin());
+    let sums: Vec<i64> = std::thread::scope(|scope| {
+        let run = |n: i64| {
+            let script = script.clone().constant("N", n);
+            scope.spawn(move || {
+                let (result, usage) = script.run_with_usage();
+                assert_eq!((usage.requests, usage.received), (10, 10 * n as u64), "each run has its own meter");
+                result.unwrap().as_int().unwrap()
+            })
+        };
+        let threads: Vec<_> = (1..=8).map(run).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(sums, (1..=8).map(|n| 100 + 10 * n).collect::<Vec<i64>>());
+}

@@ -219,3 +219,21 @@ fn webhooks_are_verified_in_scripts() {
     let error = map_of(&run(&garbage, "stripe_webhook(\"garbage\", HEADER, \"whsec_1\")").unwrap_err());
     assert_eq!(error["kind"].to_string(), "invalid_request");
 }
+
+#[test]
+fn a_key_that_is_a_secret_goes_to_its_host_only() {
+    let (fake, other) = (Stripe::start(), Stripe::start());
+    let builder = ScriptEngine::builder().secret("KEY", KEY, [fake.origin()]);
+    let mut engine = builder.build().unwrap();
+    stripe::register(&mut engine, Config::new().base_url(fake.origin())).unwrap();
+    let listed = engine.run("configure_stripe(secret(\"KEY\")); list_products().len()").unwrap();
+    assert_eq!(listed.as_int(), Ok(0));
+    for source in [
+        format!("configure_stripe(#{{ key: secret(\"KEY\"), base_url: \"{}\" }})", other.origin()),
+        "configure_stripe(secret(\"NONE\"))".to_owned(),
+    ] {
+        let error = engine.run(&source).unwrap_err();
+        assert!(!format!("{error:?}").contains(KEY), "{error:?}");
+    }
+    assert_eq!(other.requests().len(), 0);
+}
