@@ -73,6 +73,9 @@ pub(crate) struct Permissions {
     max_output: Option<u64>,
 }
 
+/// Sets a budget.
+type Set = fn(Sandbox, u64) -> Sandbox;
+
 impl Permissions {
     /// The sandbox that the flags describe.
     pub(crate) fn sandbox(&self) -> Sandbox {
@@ -101,7 +104,7 @@ impl Permissions {
         if let Some(limit) = self.timeout {
             sandbox = sandbox.time_limit(limit);
         }
-        let budgets: [(Option<u64>, fn(Sandbox, u64) -> Sandbox); 9] = [
+        let budgets: [(Option<u64>, Set); 9] = [
             (self.max_operations, Sandbox::max_operations),
             (self.max_memory, Sandbox::max_memory),
             (self.max_call_depth, Sandbox::max_call_depth),

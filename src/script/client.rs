@@ -14,7 +14,7 @@ use super::promise::{Outcome, Promise};
 use super::reply::Reply;
 use super::secret::Kept;
 use super::spec::{Auth, Spec, Usual, header_map, text, unknown};
-use super::{Space, Thrown, run};
+use super::{Space, Thrown, run, steps};
 use crate::body::AsyncBody;
 use crate::body::exchange::too_large;
 use crate::client::{HttpClient, HttpClientBuilder, ResponseExt};
@@ -181,7 +181,7 @@ impl Client {
         let reply = self.send(request, max_size);
         Ok(Promise::start(&run::current(), async move {
             match reply.await {
-                Ok(reply) => run::counted(|| finish(reply, at)),
+                Ok(reply) => steps::counted(|| finish(reply, at)),
                 Err(error) => Err(failure::described(&error, at)),
             }
         }))
@@ -208,7 +208,7 @@ impl Client {
                         Some(uri) => error.with_url(uri),
                         None => error,
                     })?;
-                run::count(body.len());
+                steps::count(body.len());
                 Ok(Reply::new(response.map(|_| ()), body, &concealed))
             }
             .await;
@@ -220,32 +220,12 @@ impl Client {
     }
 }
 
-/// Counts a request that is about to be sent.
-pub(super) fn begin<B>(request: &Request<B>) -> Result<Slot, Ended>
-where
-    B: Sized + Length,
-{
+/// Counts a request that is about to be sent. A body of unknown length counts nothing.
+pub(super) fn begin(request: &Request<AsyncBody>) -> Result<Slot, Ended> {
     let headers: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     let uri = request.uri();
     let url = uri.path().len() + uri.query().map_or(0, str::len) + uri.host().map_or(0, str::len);
-    run::current().meter.begin((headers + url) as u64 + request.body().length())
-}
-
-/// Bodies whose bytes are counted before they are sent.
-pub(super) trait Length {
-    fn length(&self) -> u64;
-}
-
-impl Length for AsyncBody {
-    fn length(&self) -> u64 {
-        self.len().unwrap_or(0)
-    }
-}
-
-impl Length for () {
-    fn length(&self) -> u64 {
-        0
-    }
+    run::current().meter.begin((headers + url) as u64 + request.body().len().unwrap_or(0))
 }
 
 /// The whole body, counted as it comes where that is limited.

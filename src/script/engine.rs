@@ -18,7 +18,7 @@ use super::modules::Folder;
 use super::run::{self, Running};
 use super::sandbox::{CALL_DEPTH, Limits, Sandbox};
 use super::value::{MAX_DEPTH, is_shallow};
-use super::{guard, http};
+use super::{guard, http, steps};
 use crate::client::{CancelToken, HttpClient};
 
 /// The deepest nesting of expressions in a script, and within its functions.
@@ -166,7 +166,7 @@ impl ScriptEngine {
 fn print_with(show: impl Fn(&str) + Send + Sync + 'static) -> impl Fn(&str) + Send + Sync + 'static {
     move |text| match run::current().meter.print(text.len() as u64 + 1) {
         Ok(()) => show(text),
-        Err(_) => run::hurry(),
+        Err(_) => steps::hurry(),
     }
 }
 

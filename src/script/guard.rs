@@ -4,14 +4,14 @@
 use rhai::{Array, Blob, Dynamic, EvalAltResult, INT, ImmutableString, Map, Module, NativeCallContext, Position};
 
 use super::value::{MAX_DEPTH, is_shallow};
-use super::{Space, Thrown, failure, run};
+use super::{Space, Thrown, failure, run, steps};
 
 /// What an element of an array takes, and a string of its own.
 const ELEMENT: usize = size_of::<Dynamic>();
 const TEXT: usize = ELEMENT + 48;
 
 fn fits(bytes: usize) -> Result<(), Thrown> {
-    if bytes <= run::room() { Ok(()) } else { Err(run::out_of_memory(bytes)) }
+    if bytes <= steps::room() { Ok(()) } else { Err(run::out_of_memory(bytes)) }
 }
 
 fn count(number: INT) -> usize {
@@ -113,7 +113,7 @@ fn splitting(module: &mut Module) {
     fn parts<'a>(text: &str, parts: impl Iterator<Item = &'a str> + Clone) -> Result<Array, Thrown> {
         // Most texts are small enough not to be looked at twice.
         let most = text.len().saturating_add(1).saturating_mul(TEXT);
-        if most > run::room() {
+        if most > steps::room() {
             fits(parts.clone().map(|part| TEXT + part.len()).sum())?;
         }
         Ok(parts.map(|part| part.to_owned().into()).collect())
@@ -182,7 +182,7 @@ fn show(ctx: &NativeCallContext, value: &mut Dynamic, out: &mut String, depth: u
 /// Adds to the text unless that is too much: the run ends at its next operation then. Callers in the language swallow
 /// errors of these functions and show the value in another way, so there is none.
 fn push(out: &mut String, text: &str) {
-    if text.len().saturating_mul(2).saturating_add(out.len()) <= run::room() {
+    if text.len().saturating_mul(2).saturating_add(out.len()) <= steps::room() {
         out.push_str(text);
     } else {
         let _ended = run::out_of_memory(out.len().saturating_add(text.len()));

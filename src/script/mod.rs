@@ -118,7 +118,7 @@
 //!
 //! - `engine`: the engine and its scripts. `session`: inputs one after another. `check`: scripts looked at, not run;
 //!   `contents`: what they define and call.
-//! - `run`: a running script, its limits; `tasks`: what it has under way.
+//! - `run`: a running script, its limits; `steps`: what is counted at each operation; `tasks`: what it has under way.
 //! - `http`: the package. `client`: clients, and how a request is made. `promise`: requests that are waited for later.
 //! - `stream`: bodies that are read piece by piece. `websocket`: WebSockets.
 //! - `graphql`: GraphQL. `api`: APIs as scripts describe them. `openapi`: those of documents, which `document` reads.
@@ -157,6 +157,7 @@ pub(crate) mod secret;
 mod session;
 mod source;
 pub(crate) mod spec;
+mod steps;
 mod stream;
 mod tasks;
 pub(crate) mod value;

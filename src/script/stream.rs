@@ -14,7 +14,7 @@ use super::client::{Client, begin};
 use super::failure::{self, Problem};
 use super::meter::{Slot, stopped};
 use super::spec::Spec;
-use super::{Space, Thrown, run};
+use super::{Space, Thrown, run, steps};
 use crate::body::AsyncBody;
 use crate::body::exchange::too_large;
 use crate::client::{Event, EventStream, HttpClient, ResponseExt};
@@ -47,7 +47,7 @@ impl Source {
                 return Ok((!rest.is_empty()).then(|| Dynamic::from_blob(rest)));
             };
             self.received += piece.length();
-            run::count(piece.length() as usize);
+            steps::count(piece.length() as usize);
             self.slot.meter().receive(piece.length(), self.received).map_err(|ended| stopped(&ended))?;
             match piece {
                 Piece::Text(text) => return Ok(Some(self.clean(text).into())),

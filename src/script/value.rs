@@ -8,8 +8,8 @@ use rust_decimal::Decimal;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 
-use super::run;
 use super::secret::{Kept, Secret};
+use super::{run, steps};
 
 /// Nesting beyond this is refused on the way out, as `serde_json` refuses it on the way in.
 pub(super) const MAX_DEPTH: usize = 128;
@@ -141,7 +141,7 @@ impl<'de> Visitor<'de> for ToDynamic {
 }
 
 fn check_room<E: de::Error>() -> Result<(), E> {
-    if run::room() > 0 {
+    if steps::room() > 0 {
         return Ok(());
     }
     let _ended = run::out_of_memory(0);
@@ -155,7 +155,7 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn push(&mut self, text: &str) -> Result<(), String> {
-        if self.out.len().saturating_add(text.len().saturating_mul(2)) > run::room() {
+        if self.out.len().saturating_add(text.len().saturating_mul(2)) > steps::room() {
             let _ended = run::out_of_memory(self.out.len().saturating_add(text.len()));
             return Err("there is no memory left for it".into());
         }

@@ -13,7 +13,7 @@ use super::client::{Client, begin};
 use super::failure::{self, Problem};
 use super::meter::{Slot, stopped};
 use super::spec::Spec;
-use super::{Space, Thrown, run, value};
+use super::{Space, Thrown, run, steps, value};
 use crate::client::websocket::{Message, Options, WebSocket};
 use crate::error::Error;
 use crate::secret::Concealed;
@@ -40,7 +40,7 @@ impl Open {
         loop {
             let Some(message) = self.socket.next().await.transpose()? else { return Ok(Reached::End) };
             let bytes = length(&message);
-            run::count(bytes as usize);
+            steps::count(bytes as usize);
             // A message is the response here: the size of one is limited, not that of all.
             self.slot.meter().receive(bytes, bytes).map_err(|ended| stopped(&ended))?;
             match message {
