@@ -189,7 +189,8 @@ pub(crate) fn kept<T: Clone + Send + Sync + 'static>() -> Option<T> {
 /// A termination that no script can catch.
 pub(crate) fn wait<F: Future>(client: &HttpClient, start: impl FnOnce() -> F) -> Result<F::Output, Box<EvalAltResult>> {
     let run = current();
-    let waited = steps::apart(|| client.wait_for(&run.patience, || run.beside(start())));
+    // Boxed: those around it would each move it.
+    let waited = steps::apart(|| client.wait_for(&run.patience, || run.beside(Box::pin(start()))));
     waited.unwrap_or_else(|error| Err(run.ended_by(&error))).map_err(terminated)
 }
 
@@ -238,6 +239,7 @@ pub(super) fn progress(_operations: u64) -> Option<Dynamic> {
             }
         }
         Err((budget, used)) => {
+            steps::hurry();
             let meter = &current().meter;
             let limits = meter.limits();
             let limit = if budget == Budget::Memory { limits.memory } else { limits.operations };

@@ -289,17 +289,21 @@ impl Spec {
         }
         let mut concealed = Concealed::default();
         all().for_each(|kept| kept.conceal(&mut concealed));
-        let mut request = Request::builder().method(self.method).uri(uri).extension(config);
+        let (body, content_type) = self.body.map_or((AsyncBody::empty(), None), |(body, kind)| (body, Some(kind)));
+        // Not by the builder, which moves all of it in each step.
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = self.headers;
+        if let Some(content_type) = content_type {
+            request.headers_mut().entry(CONTENT_TYPE).or_insert(content_type);
+        }
+        request.extensions_mut().insert(config);
         request = match &self.auth {
             Some(Auth::Basic(user, password)) => request.basic_auth(user, password.as_str()),
             Some(Auth::Bearer(token)) => request.bearer_auth(token.as_str()),
             None => request,
         };
-        let (body, content_type) = match self.body {
-            Some((body, content_type)) => (body, Some(content_type)),
-            None => (AsyncBody::empty(), None),
-        };
-        let mut request = request.body(body).map_err(|error| format!("the request cannot be made: {error}"))?;
         if let Some(error) = request.extensions().get::<RequestConfig>().and_then(|config| config.invalid.as_ref()) {
             return Err(error.chain().into());
         }
@@ -308,10 +312,6 @@ impl Spec {
                 concealed.add(&basic(user, password), "[secret credentials]");
             }
             request.extensions_mut().insert(concealed);
-        }
-        *request.headers_mut() = self.headers;
-        if let Some(content_type) = content_type {
-            request.headers_mut().entry(CONTENT_TYPE).or_insert(content_type);
         }
         Ok(request)
     }
