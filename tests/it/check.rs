@@ -137,6 +137,9 @@ fn what_may_be_right_is_not_held_against_a_script() {
         "if is_def_fn(\"later\", 1) { later(1) } if is_def_var(\"later\") { later }",
         "let r = http_get(ARGS[0]); r.status; r.headers.get_all(\"x\"); r.json().items.map(|i| i.id); r.raise().text()",
         "let api = http::client(#{ base_url: ARGS[0] }); api.get(\"/\"); api.post_async(\"/\", #{}).wait(10)",
+        "let api = http::api(#{ base_url: ARGS[0], resources: #{ a: #{ lst: \"GET /\" } } }); api.a.lst_async(); api.help()",
+        "let api = http::api(\"a.yaml\"); api.frobnicate()",
+        "let api = http::openapi(\"a.yaml\"); api.frobnicate(1)",
         "let p = http_get_async(ARGS[0]); http_all([p]); http_each(0..3, 2, |n| `${n}`); 'a'.to_upper(); 1..=2",
         "while true { break; } do { } until true; loop { break 1; } let x = if true { 1 } else { 2 }; switch x { 1 => 2, _ => x }",
         "fn f(x) { if x == () { return; } x.len } f([1]); global::f; const A = 1; fn g() { global::A } g()",
@@ -153,6 +156,10 @@ fn what_may_be_right_is_not_held_against_a_script() {
 fn what_cannot_be_known_is_a_warning() {
     for (source, message) in [
         ("let x = [1]; x.frobnicate()", "no type has a method `frobnicate`"),
+        (
+            "http::api(#{ base_url: ARGS[0], resources: #{ a: \"GET /\" } }).frobnicate()",
+            "no type has a method `frobnicate`",
+        ),
         ("let x = [1]; x.push()", "`push` takes 1 argument, not 0"),
         ("fn f() { x } let x = 1; f!()", "there is no variable `x`"),
     ] {
