@@ -39,8 +39,8 @@
 //! covers the whole request; `auth` is `#{user, password}` or `#{bearer}`; `redirects` is the number followed (default
 //! 10); `max_size` bounds the response's body in bytes (default 64 MiB).
 //!
-//! The items are promises, URLs or maps as for `http_request`; where there is a function, they are anything, or a range. A promise has `ready`,
-//! `wait()`, which gives the reply or throws the failure, `wait(milliseconds)`, which gives `()` if there is none by then,
+//! The items are promises, URLs or maps as for `http_request`; where there is a function, they are anything, or a range.
+//! A promise has `ready`, `wait()`, which gives the reply or throws the failure, `wait(milliseconds)`, which gives `()` if there is none by then,
 //! and `cancel()`. Promises go on whenever the script waits for anything, and now and then while it computes; what is
 //! still under way when it ends is cancelled.
 //!
@@ -112,9 +112,8 @@
 //! A response has `status`, `ok`, `url`, `version`, `headers`, `links`, `retry_after`, `timings`, and `text()`, `json()`,
 //! `blob()`, `raise()`. Its `headers` are looked up without regard to case; `headers.get_all(name)` gives repeated ones.
 //! `links.next` is where a `Link` header of that relation leads, and `retry_after` the seconds that the server asks to wait;
-//! both are `()` where it says nothing. A status of 400 and
-//! above is a response; `raise()` throws it. Everything else that goes wrong is thrown as a map
-//! `#{kind, message, url, status, line}`, where `kind` is the name of an [`ErrorKind`](crate::ErrorKind).
+//! both are `()` where it says nothing. A status of 400 and above is a response; `raise()` throws it. Everything else that
+//! goes wrong is thrown as a map `#{kind, message, url, status, line}`, where `kind` is the name of an [`ErrorKind`](crate::ErrorKind).
 //!
 //! `parse_json(text)` and `to_json(value)` convert without loss what both sides can hold: integers of 64 signed bits stay
 //! integers, those of 64 unsigned bits beyond them become decimals, larger ones floats. `sleep(seconds)` obeys the
