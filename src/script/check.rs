@@ -188,7 +188,7 @@ impl Known {
         if module.is_empty() {
             takes.extend(script.functions.get(name).into_iter().flatten());
         }
-        if takes.contains(&given) || (call.method && script.fields.contains(name)) {
+        if takes.contains(&given) || (call.method && (script.fields.contains(name) || script.may_describe(name))) {
             return None;
         }
         let full = if module.is_empty() { name.clone() } else { format!("{module}::{name}") };
@@ -229,6 +229,17 @@ const KEYWORDS: &[&str] =
     &["Fn", "call", "curry", "eval", "is_def_fn", "is_def_var", "is_shared", "print", "debug", "type_of"];
 
 impl Contents {
+    /// Whether an object of an API may have such a method.
+    fn may_describe(&self, name: &str) -> bool {
+        let calls = |function| self.calls.iter().any(|call| call.module == "http" && call.name == function);
+        // The operations of a file cannot be known here; those of a map are among its names.
+        calls("openapi")
+            || calls("api")
+                && (name == "help"
+                    || !self.fields.contains("resources")
+                    || name.strip_suffix("_async").is_some_and(|operation| self.fields.contains(operation)))
+    }
+
     /// What to make of the language's own complaint about a name.
     fn judge(&self, kind: ParseErrorType, at: Position, known: &Known) -> Option<Found> {
         match kind {

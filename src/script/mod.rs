@@ -27,6 +27,7 @@
 //! | `http_settle(items)` | waits for all; maps `#{ok: true, value}` or `#{ok: false, error}` |
 //! | `http_race(items)` | the first reply; the others are cancelled. Failures count only if all fail |
 //! | `http_each(items, limit, \|item\| request)` | calls the function for each item, with no more than `limit` requests at once |
+//! | `http_settle(items, limit, \|item\| request)` | the same, with a map for each as above: one that fails does not end the others |
 //! | `http_lines(url)`, `http_chunks(url)`, `http_events(url)`, also with options | a body to loop over while it comes |
 //! | `ws_connect(url)`, also with options | a WebSocket |
 //! | `graphql(url, query)`, also with variables, and options | the data of a GraphQL query |
@@ -38,15 +39,16 @@
 //! covers the whole request; `auth` is `#{user, password}` or `#{bearer}`; `redirects` is the number followed (default
 //! 10); `max_size` bounds the response's body in bytes (default 64 MiB).
 //!
-//! The items are promises, URLs or maps as for `http_request`; those of `http_each` may be a range. A promise has `ready`,
-//! `wait()`, which gives the reply or throws the failure, `wait(milliseconds)`, which gives `()` if there is none by then,
+//! The items are promises, URLs or maps as for `http_request`; where there is a function, they are anything, or a range.
+//! A promise has `ready`, `wait()`, which gives the reply or throws the failure, `wait(milliseconds)`, which gives `()` if there is none by then,
 //! and `cancel()`. Promises go on whenever the script waits for anything, and now and then while it computes; what is
 //! still under way when it ends is cancelled.
 //!
 //! `for line in http_lines(url)` gives strings, `http_chunks` blobs, and `http_events` the maps `#{kind, data, id}` of
 //! server-sent events, for which it connects again by itself. A slow loop slows the server, leaving the loop ends the
 //! transfer, and `timeout` is the time until the response begins. A status other than of success is thrown. `next()` gives
-//! the next piece outside of a loop, or `()` at the end; `close()` ends it.
+//! the next piece outside of a loop, or `()` at the end; `next(milliseconds)` gives `()` also when none came by then, and
+//! `open` tells one from the other. `close()` ends it.
 //!
 //! A WebSocket has `send(message)`, where maps and arrays are sent as JSON, `recv()`, which gives a string, a blob, or `()`
 //! at the end, `recv(milliseconds)`, which gives `()` also when nothing came, `open`, `close()` and `close(code, reason)`. A
@@ -107,10 +109,11 @@
 //! URLs of errors), or `#{api_key: #{name: key}}` if there are several. What comes is JSON, text or a blob, by its type.
 //! Not known are the documents' cookies, multipart bodies, references to other documents, and servers of single paths.
 //!
-//! A response has `status`, `ok`, `url`, `version`, `headers`, `timings`, and `text()`, `json()`, `blob()`, `raise()`.
-//! Its `headers` are looked up without regard to case; `headers.get_all(name)` gives repeated ones. A status of 400 and
-//! above is a response; `raise()` throws it. Everything else that goes wrong is thrown as a map
-//! `#{kind, message, url, status, line}`, where `kind` is the name of an [`ErrorKind`](crate::ErrorKind).
+//! A response has `status`, `ok`, `url`, `version`, `headers`, `links`, `retry_after`, `timings`, and `text()`, `json()`,
+//! `blob()`, `raise()`. Its `headers` are looked up without regard to case; `headers.get_all(name)` gives repeated ones.
+//! `links.next` is where a `Link` header of that relation leads, and `retry_after` the seconds that the server asks to wait;
+//! both are `()` where it says nothing. A status of 400 and above is a response; `raise()` throws it. Everything else that
+//! goes wrong is thrown as a map `#{kind, message, url, status, line}`, where `kind` is the name of an [`ErrorKind`](crate::ErrorKind).
 //!
 //! `parse_json(text)` and `to_json(value)` convert without loss what both sides can hold: integers of 64 signed bits stay
 //! integers, those of 64 unsigned bits beyond them become decimals, larger ones floats. `sleep(seconds)` obeys the
@@ -124,7 +127,7 @@
 //! - `graphql`: GraphQL. `api`: APIs as scripts describe them. `openapi`: those of documents, which `document` reads.
 //! - `source`: where descriptions come from. `yaml`: YAML to JSON.
 //! - `operation`, `rules`, `path`: what an operation takes. `answer`: what it gives. `object`: the object of an API.
-//! - `spec`: a request as a script describes it. `reply`: a response. `value`: values to JSON and back.
+//! - `spec`: a request as a script describes it. `reply`: a response, `links` where it leads. `value`: values to JSON and back.
 //! - `failure`: errors on their way into and out of a script.
 
 mod answer;
@@ -141,6 +144,7 @@ mod graphql;
 mod guard;
 mod host;
 mod http;
+mod links;
 mod meter;
 mod modules;
 mod native;

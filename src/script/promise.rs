@@ -124,6 +124,18 @@ impl Group {
         self.promises.iter().find_map(|promise| promise.outcome().and_then(Result::err))
     }
 
+    /// What became of each, as maps.
+    fn outcomes(&self) -> Array {
+        let told = self.promises.iter().filter_map(Promise::outcome).map(|outcome| {
+            let (name, value) = match outcome {
+                Ok(value) => ("value", value),
+                Err(thrown) => ("error", thrown),
+            };
+            Dynamic::from_map(Map::from_iter([("ok".into(), (name == "value").into()), (name.into(), value)]))
+        });
+        told.collect()
+    }
+
     /// The values in order, or the first failure.
     fn values(&self) -> Result<Array, Thrown> {
         let values = self.promises.iter().map(|promise| promise.outcome().unwrap_or(Ok(Dynamic::UNIT)));
@@ -191,15 +203,7 @@ impl Client {
 
     fn settle(&self, items: Array, at: Position) -> Result<Array, Thrown> {
         let mut next = 0;
-        let group = self.gather(items, at, |group| group.poll_settled(&mut next))?;
-        let told = group.promises.iter().filter_map(Promise::outcome).map(|outcome| {
-            let (name, value) = match outcome {
-                Ok(value) => ("value", value),
-                Err(thrown) => ("error", thrown),
-            };
-            Dynamic::from_map(Map::from_iter([("ok".into(), (name == "value").into()), (name.into(), value)]))
-        });
-        Ok(told.collect())
+        Ok(self.gather(items, at, |group| group.poll_settled(&mut next))?.outcomes())
     }
 
     fn race(&self, items: Array, at: Position) -> Result<Dynamic, Thrown> {
@@ -219,17 +223,20 @@ impl Client {
         winner(&group).ok_or_else(|| failure::again(group.failure().unwrap_or_default(), at))
     }
 
-    /// Calls `make` for each item, with no more than `limit` of the requests that it starts under way.
+    /// Calls `make` for each item, with no more than `limit` of the requests that it starts under way. Goes on after one
+    /// that fails only if that is `tolerated`.
     fn each(
         &self,
         ctx: &NativeCallContext,
-        items: impl Iterator<Item = Dynamic>,
+        items: Dynamic,
         limit: INT,
         make: &FnPtr,
-    ) -> Result<Array, Thrown> {
+        tolerated: bool,
+    ) -> Result<Group, Thrown> {
         let at = ctx.call_position();
+        let items = items_of(items).map_err(|message| failure::invalid(&message, at))?;
         let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0);
-        let limit = limit.ok_or_else(|| failure::invalid("the limit of `http_each` is above zero", at))?;
+        let limit = limit.ok_or_else(|| failure::invalid("the limit of requests at once is above zero", at))?;
         let mut group = Group { promises: Vec::new(), at };
         let mut pending = Vec::new();
         for item in items {
@@ -237,14 +244,20 @@ impl Client {
             let promise = self.promise_of(made, at)?.unwrap_or_else(Promise::settled);
             pending.push(promise.clone());
             group.promises.push(promise);
-            self.wait_for_some(&mut pending, limit - 1, at)?;
+            self.wait_for_some(&mut pending, limit - 1, tolerated, at)?;
         }
-        self.wait_for_some(&mut pending, 0, at)?;
-        group.values()
+        self.wait_for_some(&mut pending, 0, tolerated, at)?;
+        Ok(group)
     }
 
     /// Waits until no more than `most` are under way, and takes out those that have ended.
-    fn wait_for_some(&self, pending: &mut Vec<Promise>, most: usize, at: Position) -> Result<(), Thrown> {
+    fn wait_for_some(
+        &self,
+        pending: &mut Vec<Promise>,
+        most: usize,
+        tolerated: bool,
+        at: Position,
+    ) -> Result<(), Thrown> {
         let mut ended = u64::MAX;
         let failure = run::wait(self.http(), || {
             std::future::poll_fn(|_| {
@@ -252,7 +265,7 @@ impl Client {
                 if std::mem::replace(&mut ended, now_ended) == now_ended {
                     return Poll::Pending;
                 }
-                if let Some(failed) = pending.iter().find(|promise| promise.has_failed()) {
+                if let Some(failed) = pending.iter().find(|promise| !tolerated && promise.has_failed()) {
                     return Poll::Ready(failed.outcome().and_then(Result::err));
                 }
                 pending.retain(|promise| !promise.is_ready());
@@ -317,9 +330,13 @@ pub(super) fn register(module: &mut Module, client: &Client, space: Space) {
     let race = move |ctx: NativeCallContext, items: Array| own.race(items, ctx.call_position());
     space.function("race").set_into_module(module, race);
     let own = client.clone();
+    let settle = move |ctx: NativeCallContext, items: Dynamic, limit: INT, make: FnPtr| {
+        own.each(&ctx, items, limit, &make, true).map(|group| group.outcomes())
+    };
+    space.function("settle").set_into_module(module, settle);
+    let own = client.clone();
     let each = move |ctx: NativeCallContext, items: Dynamic, limit: INT, make: FnPtr| {
-        let items = items_of(items).map_err(|message| failure::invalid(&message, ctx.call_position()))?;
-        own.each(&ctx, items, limit, &make)
+        own.each(&ctx, items, limit, &make, false)?.values()
     };
     space.function("each").set_into_module(module, each);
 }

@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue, LINK};
 use http::{Response, StatusCode, Uri, Version};
 use rhai::{Array, Blob, Dynamic, INT, Map, Module, NativeCallContext, Position};
 
-use super::{Space, Thrown, failure, value};
-use crate::client::ResponseExt;
+use super::{Space, Thrown, failure, links, value};
+use crate::client::{ResponseExt, retry_after};
 use crate::error::{Error, ErrorKind};
 use crate::handler::Metrics;
 use crate::secret::Concealed;
@@ -110,6 +110,18 @@ impl Reply {
         self.0.body.len() as u64
     }
 
+    fn links(&self) -> Map {
+        let values = self.0.headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
+        links::by_relation(values, &self.url())
+    }
+
+    /// Whole seconds: a part of one is waited for as well.
+    fn retry_after(&self) -> Dynamic {
+        let seconds = |wait: Duration| wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
+        retry_after(&self.0.headers, SystemTime::now())
+            .map_or(Dynamic::UNIT, |wait| INT::try_from(seconds(wait)).unwrap_or(INT::MAX).into())
+    }
+
     fn timings(&self) -> Map {
         let Metrics {
             name_lookup,
@@ -174,6 +186,8 @@ fn replies(module: &mut Module) {
     module.set_getter_fn("url", |reply: &mut Reply| Ok(reply.url()));
     module.set_getter_fn("version", |reply: &mut Reply| Ok(format!("{:?}", reply.0.version)));
     module.set_getter_fn("headers", |reply: &mut Reply| Ok(Headers(reply.0.clone())));
+    module.set_getter_fn("links", |reply: &mut Reply| Ok(reply.links()));
+    module.set_getter_fn("retry_after", |reply: &mut Reply| Ok(reply.retry_after()));
     module.set_getter_fn("timings", |reply: &mut Reply| Ok(reply.timings()));
     Space::Plain.function("text").set_into_module(module, |ctx: NativeCallContext, reply: &mut Reply| {
         reply.text().map_err(|error| failure::thrown(&error, ctx.call_position()))

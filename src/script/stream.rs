@@ -2,13 +2,14 @@
 
 use std::any::TypeId;
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http::{Method, Response};
-use rhai::{Dynamic, Map, Module, NativeCallContext, Position};
+use rhai::{Dynamic, INT, Map, Module, NativeCallContext, Position};
 
 use super::client::{Client, begin};
 use super::failure::{self, Problem};
@@ -109,22 +110,30 @@ enum Kind {
 }
 
 impl Stream {
-    fn take(&self) -> Option<Source> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn lock(&self) -> MutexGuard<'_, Option<Source>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the next piece.
-    fn next(&self) -> Result<Option<Dynamic>, Thrown> {
+    fn take(&self) -> Option<Source> {
+        self.lock().take()
+    }
+
+    /// Waits for the next piece: `None` at the end, or at the deadline. Nothing is lost then.
+    fn next(&self, deadline: Option<Instant>) -> Result<Option<Dynamic>, Thrown> {
         let Some(mut source) = self.take() else { return Ok(None) };
         let client = source.client.clone();
-        match run::wait(&client, || source.next())? {
-            Ok(Some(piece)) => {
-                *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(source);
-                Ok(Some(piece))
-            }
-            Ok(None) => Ok(None),
-            Err(error) => Err(failure::thrown(&error, source.at)),
-        }
+        let next = match deadline {
+            Some(_) => run::wait_until(source.next(), deadline)?,
+            None => Some(run::wait(&client, || source.next())?),
+        };
+        let piece = match next {
+            None => None,
+            Some(Ok(Some(piece))) => Some(piece),
+            Some(Ok(None)) => return Ok(None),
+            Some(Err(error)) => return Err(failure::thrown(&error, source.at)),
+        };
+        *self.lock() = Some(source);
+        Ok(piece)
     }
 }
 
@@ -135,7 +144,7 @@ impl Iterator for Loop {
     type Item = Result<Dynamic, Thrown>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.0.next().transpose()
+        self.0.next(None).transpose()
     }
 }
 
@@ -262,8 +271,14 @@ pub(super) fn register_type(module: &mut Module) {
     }
     module.set_custom_type::<Stream>("Stream");
     module.set_iter_result(TypeId::of::<Stream>(), |stream| Box::new(Loop(stream.cast::<Stream>())));
-    let next = |stream: &mut Stream| stream.next().map(Option::unwrap_or_default);
+    module.set_getter_fn("open", |stream: &mut Stream| Ok(stream.lock().is_some()));
+    let next = |stream: &mut Stream| stream.next(None).map(Option::unwrap_or_default);
     Space::Plain.function("next").set_into_module(module, next);
+    let within = |stream: &mut Stream, milliseconds: INT| {
+        let time = Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0));
+        stream.next(Instant::now().checked_add(time)).map(Option::unwrap_or_default)
+    };
+    Space::Plain.function("next").set_into_module(module, within);
     let close = |stream: &mut Stream| -> Result<(), Thrown> {
         drop(stream.take());
         Ok(())

@@ -2,14 +2,13 @@
 //! OpenAPI are in `openapi.rs`, wrong descriptions in
 //! `descriptions.rs`.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use marmot::script::rhai::{Dynamic, Map};
 use marmot::script::{ScriptEngine, ScriptError, ScriptErrorKind};
 
-use crate::support::{Server, percent_decode};
+use crate::support::Server;
 
 /// A shop with all that the tests need.
 const SHOP: &str = r#"
@@ -331,48 +330,4 @@ pets.list(#{ … })  GET /pets
     assert!(printed[2].ends_with("\n\npets.photos.show(#{ id, name, … })  GET /pets/{id}/photos/{name}\n    id (path, required)\n    name (path, required)\n"), "{}", printed[2]);
     assert!(printed[3].starts_with("Fn("), "other function pointers print as ever: {}", printed[3]);
     assert_eq!(server.requests().len(), 0);
-}
-
-#[test]
-fn the_example_runs_against_a_server() {
-    let colony = Mutex::new(BTreeMap::<String, String>::new());
-    let server = Server::start(move |request, r| {
-        let mut colony = colony.lock().unwrap();
-        let name =
-            request.path().strip_prefix("/marmots/").map(|name| String::from_utf8(percent_decode(name)).unwrap());
-        match (request.method.as_str(), name) {
-            ("POST", None) => {
-                let name = request.text().split('"').nth(3).unwrap().to_owned();
-                colony.insert(name, request.text());
-                r.json(201, &request.text())
-            }
-            ("GET", None) => r.json(200, &format!("[{}]", colony.values().cloned().collect::<Vec<_>>().join(","))),
-            (method, Some(name)) => match colony.get(&name).cloned() {
-                Some(_) if method == "DELETE" => {
-                    colony.remove(&name);
-                    r.send(204, &[], b"")
-                }
-                Some(text) => r.json(200, &text),
-                None => r.text(404, "no such marmot"),
-            },
-            _ => r.text(405, "not here"),
-        }
-    });
-    let printed = Arc::new(Mutex::new(Vec::new()));
-    let print = printed.clone();
-    let engine = ScriptEngine::new().on_print(move |text| print.lock().unwrap().push(text.to_owned()));
-    let script = engine.compile("api.rhai", include_str!("../../examples/scripts/api.rhai")).unwrap();
-    let args = vec![Dynamic::from(server.origin())];
-    let _last = script.constant("ARGS", args).run().unwrap_or_else(|error| panic!("{}", error.render()));
-    assert_eq!(
-        printed.lock().unwrap()[1..],
-        [
-            "A/B ? weighs 3.9 kg",
-            "Edda weighs 4.2 kg",
-            "3.9",
-            "Edda",
-            "404: no such marmot",
-            "marmots.list: there is no parameter `limt`; did you mean `limit`?",
-        ]
-    );
 }

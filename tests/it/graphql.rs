@@ -1,7 +1,5 @@
 //! GraphQL from scripts: what is sent, and what comes of each kind of answer.
 
-use std::sync::{Arc, Mutex};
-
 use marmot::script::rhai::{Dynamic, Map};
 use marmot::script::{ScriptEngine, ScriptError, ScriptErrorKind};
 
@@ -152,26 +150,4 @@ fn wrong_arguments_are_told_before_anything_is_sent() {
         assert_eq!(error["message"].to_string(), message);
     }
     assert_eq!(server.requests().len(), 0);
-}
-
-#[test]
-fn the_example_runs_against_a_server() {
-    let server = Server::start(|request, r| {
-        let depth = request.text().chars().filter(|letter| *letter == 'a').count();
-        match request.text().contains("nobody") {
-            true => r.json(200, r#"{"data": {"burrow": null}, "errors": [{"message": "nobody lives there"}]}"#),
-            false => r.json(200, &format!("{{\"data\": {{\"burrow\": {{\"depth\": {depth}}}}}}}")),
-        }
-    });
-    let printed = Arc::new(Mutex::new(Vec::new()));
-    let print = printed.clone();
-    let engine = ScriptEngine::new().on_print(move |text| print.lock().unwrap().push(text.to_owned()));
-    let script = engine.compile("graphql.rhai", include_str!("../../examples/scripts/graphql.rhai")).unwrap();
-    let args = vec![Dynamic::from(server.origin())];
-    let _last = script.constant("ARGS", args).run().unwrap_or_else(|error| panic!("{}", error.render()));
-    let printed = printed.lock().unwrap();
-    assert!(
-        printed[0].starts_with("Edda lives ") && printed[1].starts_with("Alma: ") && printed[2].starts_with("Bela: ")
-    );
-    assert_eq!(printed[3], "graphql: nobody lives there; there is #{\"burrow\": ()}");
 }

@@ -36,6 +36,8 @@ mod driving;
 mod egress;
 mod errors;
 mod events;
+#[cfg(feature = "cli")]
+mod examples;
 mod executors;
 mod faults;
 #[cfg(feature = "script")]

@@ -165,6 +165,29 @@ fn http_settle_tells_of_each_how_it_ended() {
 }
 
 #[test]
+fn http_settle_with_a_limit_goes_on_after_failures() {
+    let server = Server::faults();
+    let start = Instant::now();
+    let told = run(
+        &server,
+        r#"
+        let paths = ["/delay/80", "/reset/before-head", "/delay/80", "/status/404"];
+        let all = http_settle(paths, 2, |path| BASE + path);
+        let plain = http::settle(1..=3, 2, |n| n);
+        let failed = if all[1].ok { 0 } else { all[1].error.line };
+        [all[0].value.status, failed, all[2].value.status, all[3].value.status, plain.len(), plain[2].value]
+        "#,
+    );
+    assert_eq!(ints(told), [200, 3, 200, 404, 3, 3]);
+    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(server.accepted() <= 4, "{} connections", server.accepted());
+    for call in ["http_settle([1], 0, |n| BASE)", "http_settle(5, 2, |n| BASE)", "http_settle([1], 2, |n| \"no URL\")"]
+    {
+        assert_eq!(thrown(&server, call)["kind"].to_string(), "invalid_request", "{call}");
+    }
+}
+
+#[test]
 fn http_race_gives_the_first_answer_and_ends_the_others() {
     let server = Server::faults();
     let status =
@@ -324,6 +347,32 @@ fn lines_chunks_and_events_come_while_they_are_sent() {
         "#,
     );
     assert_eq!(ints(seen), [1, 300_000, 3, 1, 1]);
+}
+
+#[test]
+fn a_piece_is_waited_for_no_longer_than_is_said_and_not_lost() {
+    let server = Server::faults();
+    let start = Instant::now();
+    let seen = run(
+        &server,
+        r#"
+        let silent = http_events(BASE + "/idle-events");
+        let nothing = silent.next(50);
+        let is_open = silent.open;
+        silent.close();
+        let bytes = 0;
+        let waits = 0;
+        let drip = http_chunks(BASE + "/slow-drip/5/60");
+        while drip.open {
+            let piece = drip.next(20);
+            if piece == () { waits += 1; } else { bytes += piece.len; }
+        }
+        [if nothing == () && is_open && !silent.open { 1 } else { 0 }, bytes, if waits > 2 { 1 } else { 0 }]
+        "#,
+    );
+    let whole = run(&server, r#"[http_get(BASE + "/slow-drip/5/60").blob().len]"#);
+    assert_eq!(ints(seen), [1, ints(whole)[0], 1]);
+    assert!(start.elapsed() < Duration::from_secs(5));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use marmot::script::rhai::packages::Package;
 use marmot::script::rhai::{Dynamic, Engine, INT, Map};
@@ -367,4 +367,30 @@ fn a_function_that_panics_ends_its_script_and_nothing_else() {
     assert_eq!(error.kind(), ScriptErrorKind::Panicked);
     assert!(error.to_string().contains("too much hay"), "{error}");
     assert_eq!(engine.run("40 + 2").unwrap().as_int(), Ok(42));
+}
+
+#[test]
+fn links_and_the_time_to_wait_are_read_from_the_headers() {
+    let server = Server::start(|request, r| match request.path() {
+        "/plain" => r.text(200, ""),
+        "/later" => {
+            let date = SystemTime::now() + Duration::from_secs(100);
+            r.send(503, &[("Retry-After", &httpdate::fmt_http_date(date))], b"")
+        }
+        _ => {
+            r.send(429, &[("Retry-After", "7"), ("Link", "<?page=2>; rel=next"), ("Link", "</1>; rel=\"first\"")], b"")
+        }
+    });
+    let seen = run(
+        &server,
+        r#"
+        let reply = http_get(BASE + "/list/items");
+        let plain = http_get(BASE + "/plain");
+        let later = http_get(BASE + "/later").retry_after;
+        [reply.links.next, reply.links.first, reply.retry_after, plain.links.len(), plain.links.next, plain.retry_after,
+            later > 90 && later <= 100]
+        "#,
+    );
+    let expected = format!("[\"{0}/list/items?page=2\", \"{0}/1\", 7, 0, (), (), true]", server.origin());
+    assert_eq!(seen.to_string(), expected);
 }

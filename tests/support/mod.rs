@@ -10,6 +10,7 @@
 //!   `canned/` depends on no other file of this folder, so the benches may include it alone.
 //! - `stripe::Stripe` (feature `stripe`): a fake of Stripe that keeps what is created, and has faults on demand.
 //!   [`StandIn`]: fakes of Stripe that others have made, where they are installed.
+//! - `service::Service` (feature `cli`): a small API that keeps what it is given, for the example scripts.
 //! - [`Nginx`]: a real nginx for TLS and HTTP/2, with certificates of our own authority, good and bad.
 //! - [`Tinyproxy`], [`Squid`], [`Danted`]: real proxies. [`Socks`]: one of our own that tells what it was asked.
 //!
@@ -35,6 +36,8 @@ mod raw;
 mod request;
 mod responder;
 mod server;
+#[cfg(feature = "cli")]
+pub mod service;
 mod socks;
 #[cfg(feature = "stripe")]
 pub mod stripe;
