@@ -15,12 +15,12 @@
 //! ```
 //!
 //! What scripts can call, each function with its options, errors and an example, is in the reference for those who write
-//! them: `docs/script-reference.md`, the page `reference` of this documentation. `docs/marmot.d.rhai` has the same for
-//! editors.
+//! them: `docs/script-reference.md`, here as [`reference`](mod@reference). `docs/marmot.d.rhai` has the same for editors.
 //!
 //! # Around a script
 //!
-//! - A [`Sandbox`] says what scripts may do, and how much of it. Without one they may do everything, without limits.
+//! - A [`Sandbox`] says what scripts may do, and how much of it. Without one they may ask any
+//!   host, without limits, and reach no file and no variable.
 //! - Secrets are given by [`ScriptEngineBuilder::secret`]: scripts send them to the hosts that they are for, and see nothing
 //!   of them. What `env(name)` answers is given by [`variables`](ScriptEngineBuilder::variables), constants by
 //!   [`Script::constant`].

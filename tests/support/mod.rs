@@ -10,7 +10,7 @@
 //!   `canned/` depends on no other file of this folder, so the benches may include it alone.
 //! - `stripe::Stripe` (feature `stripe`): a fake of Stripe that keeps what is created, and has faults on demand.
 //!   [`StandIn`]: fakes of Stripe that others have made, where they are installed.
-//! - `pets` (feature `script`): the server of the examples in `docs/script-reference.md`, which `reference` reads.
+//! - `pets` (feature `stripe`): the server of the examples in `docs/script-reference.md`, which `reference` reads.
 //! - [`Nginx`]: a real nginx for TLS and HTTP/2, with certificates of our own authority, good and bad.
 //! - [`Tinyproxy`], [`Squid`], [`Danted`]: real proxies. [`Socks`]: one of our own that tells what it was asked.
 //!
@@ -30,6 +30,7 @@ pub mod canned;
 mod certs;
 pub mod faults;
 mod nginx;
+#[cfg(feature = "stripe")]
 pub mod pets;
 mod program;
 mod proxies;

@@ -1,8 +1,6 @@
 //! The page `docs/script-reference.md`, read: its signatures, its examples, and the definitions for editors that are made of
 //! it. Runs nothing.
 
-use std::fmt::Write as _;
-
 /// What the words before a dot stand for in the signatures of the page.
 const RECEIVERS: &[(&str, &[&str])] = &[
     ("response", &["Response"]),
@@ -94,7 +92,7 @@ impl Page {
             }
             let Some(language) = line.strip_prefix("```") else {
                 if let Some(entry) = &mut entry {
-                    writeln!(entry.text, "{line}").unwrap();
+                    entry.text += &format!("{line}\n");
                 }
                 continue;
             };
@@ -105,7 +103,7 @@ impl Page {
                 continue;
             }
             if let Some(entry) = &mut entry {
-                writeln!(entry.text, "```{language}\n{}\n```", block.join("\n")).unwrap();
+                entry.text += &format!("```{language}\n{}\n```\n", block.join("\n"));
             }
             if language == "rhai" {
                 page.examples.push(Example { heading: heading.to_owned(), source: block.join("\n") });
@@ -137,9 +135,10 @@ impl Page {
                 let (out, margin) = if signature.in_http { (&mut http, "    ") } else { (&mut text, "") };
                 out.push('\n');
                 for line in without_gaps(&doc) {
-                    writeln!(out, "{}", format!("{margin}/// {line}").trim_end()).unwrap();
+                    *out += format!("{margin}/// {line}").trim_end();
+                    out.push('\n');
                 }
-                writeln!(out, "{margin}{code}").unwrap();
+                *out += &format!("{margin}{code}\n");
             }
         }
         format!("{text}\nmodule http {{{http}}}\n")
