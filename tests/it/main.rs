@@ -58,6 +58,8 @@ mod openapi_wrong;
 mod promises;
 mod proxies;
 mod redirects;
+#[cfg(feature = "stripe")]
+mod reference;
 #[cfg(feature = "cli")]
 mod repl;
 mod retries;

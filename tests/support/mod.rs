@@ -11,6 +11,7 @@
 //! - `stripe::Stripe` (feature `stripe`): a fake of Stripe that keeps what is created, and has faults on demand.
 //!   [`StandIn`]: fakes of Stripe that others have made, where they are installed.
 //! - `service::Service` (feature `cli`): a small API that keeps what it is given, for the example scripts.
+//! - `pets` (feature `stripe`): the server of the examples in `docs/script-reference.md`, which `reference` reads.
 //! - [`Nginx`]: a real nginx for TLS and HTTP/2, with certificates of our own authority, good and bad.
 //! - [`Tinyproxy`], [`Squid`], [`Danted`]: real proxies. [`Socks`]: one of our own that tells what it was asked.
 //!
@@ -30,9 +31,12 @@ pub mod canned;
 mod certs;
 pub mod faults;
 mod nginx;
+#[cfg(feature = "stripe")]
+pub mod pets;
 mod program;
 mod proxies;
 mod raw;
+pub mod reference;
 mod request;
 mod responder;
 mod server;
