@@ -75,7 +75,7 @@ mod watch;
 pub(crate) mod websocket;
 
 pub use alt_svc::AltSvcCache;
-#[cfg(feature = "stripe")]
+#[cfg(feature = "script")]
 pub(crate) use backoff::retry_after;
 pub use blocking::CancelToken;
 pub use builder::HttpClientBuilder;
