@@ -18,6 +18,19 @@ fn count(number: INT) -> usize {
     usize::try_from(number).unwrap_or(if number < 0 { 0 } else { usize::MAX })
 }
 
+/// What a copy of a value takes beside its place: texts are shared by all copies, what holds other values is copied.
+fn copied(value: &Dynamic) -> usize {
+    let all = |sum: usize, inner: &Dynamic| sum.saturating_add(ELEMENT).saturating_add(copied(inner));
+    if let Some(items) = value.read_lock::<Array>() {
+        return items.iter().fold(0, all);
+    }
+    if let Some(entries) = value.read_lock::<Map>() {
+        // A name is of its own in each copy.
+        return entries.iter().fold(0, |sum, (name, inner)| all(sum.saturating_add(TEXT + name.len()), inner));
+    }
+    value.read_lock::<Blob>().map_or(0, |blob| blob.len())
+}
+
 pub(super) fn module() -> Module {
     let mut module = Module::new();
     padding(&mut module);
@@ -51,11 +64,7 @@ fn padding(module: &mut Module) {
     let pad_array = |array: &mut Array, length: INT, item: Dynamic| {
         let length = count(length);
         if length > array.len() {
-            // Texts are shared by all copies; what holds other values is copied.
-            let copy =
-                item.read_lock::<Array>().map(|inner| inner.len()).or(item.read_lock::<Map>().map(|inner| inner.len()));
-            let copy = copy.unwrap_or(0).saturating_mul(4 * ELEMENT);
-            fits((length - array.len()).saturating_mul(ELEMENT + copy))?;
+            fits((length - array.len()).saturating_mul(ELEMENT.saturating_add(copied(&item))))?;
             array.resize(length, item);
         }
         Ok::<_, Thrown>(())

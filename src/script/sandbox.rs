@@ -231,9 +231,8 @@ impl Sandbox {
             let policy = EgressPolicy::new().allow_hosts(hosts).allow_addresses(&self.addresses);
             return Some(policy.allow_proxies(self.proxies).allow_unix_sockets(true));
         }
-        let with_scheme = |host: &String| if host.contains("://") { host.clone() } else { format!("https://{host}") };
         let policy = EgressPolicy::public_internet()
-            .allow_hosts(hosts.iter().map(with_scheme))
+            .allow_hosts(hosts.iter().map(over_tls))
             .allow_addresses(&self.addresses)
             .allow_addresses(hosts.iter().filter_map(|host| address_in(host)))
             .allow_proxies(self.proxies);
@@ -269,6 +268,11 @@ impl Default for Sandbox {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// An entry of the hosts that names no scheme is over TLS.
+pub(super) fn over_tls(host: &String) -> String {
+    if host.contains("://") { host.clone() } else { format!("https://{host}") }
 }
 
 /// The message names the method that would allow it.

@@ -7,6 +7,7 @@ use http::Uri;
 use rhai::{Module, NativeCallContext};
 use zeroize::Zeroizing;
 
+use super::sandbox::over_tls;
 use super::{Space, Thrown, failure};
 use crate::config::{Egress, EgressPolicy};
 use crate::secret::Concealed;
@@ -32,8 +33,7 @@ impl Kept {
         if hosts.is_empty() {
             return Err(format!("the secret `{name}` is bound to no host, so it could not be used"));
         }
-        let with_scheme = |host: &String| if host.contains("://") { host.clone() } else { format!("https://{host}") };
-        let policy = EgressPolicy::new().allow_hosts(hosts.iter().map(with_scheme));
+        let policy = EgressPolicy::new().allow_hosts(hosts.iter().map(over_tls));
         let mut egress = Egress::default();
         egress.add(policy.allow_proxies(true).allow_unix_sockets(true));
         if let Some(bad) = egress.invalid() {

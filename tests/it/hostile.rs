@@ -47,6 +47,7 @@ const GREED: &[&str] = &[
     "let s = \"\"; s.pad(1_000_000_000_000, 'x');",
     "let a = []; a.pad(1_000_000_000_000, [1]);",
     "let s = \"\"; s.pad(500_000, 'a'); let t = s; s.replace(\"a\", t);",
+    "let i = []; for n in 0..10 { let j = []; j.pad(20_000, 1); i.push(j); } let a = []; a.pad(1000, i);",
     "let s = \"\"; s.pad(3_000_000, ','); let p = s.split(\",\");",
     "let s = \"\"; s.pad(500_000, 'a'); let a = []; a.pad(100_000, s); let t = `${a}`;",
     "let s = \"\"; s.pad(500_000, 'a'); let a = []; a.pad(100_000, s); to_json(a);",

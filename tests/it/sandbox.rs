@@ -239,14 +239,19 @@ fn a_single_call_does_not_exhaust_the_memory() {
         r#"let s = ""; s.pad(1_000_000, 'a'); let a = []; a.pad(10_000, s); to_json(a)"#,
         r#"let s = ""; s.pad(1_000_000, 'a'); let m = #{}; for i in 0..1000 { m[`${i}`] = s } m.to_debug()"#,
         r#"let s = "["; s.pad(8_000_000, "[],"); parse_json(s + "1]")"#,
+        "let i = []; for n in 0..10 { let j = []; j.pad(20_000, 1); i.push(j); } let a = []; a.pad(1000, i);",
+        "let i = #{}; for n in 0..10 { let j = []; j.pad(20_000, 1); i[`k${n}`] = j; } let a = []; a.pad(1000, [i]);",
+        "let b = blob(1_000_000); let a = []; a.pad(1000, #{ b: [b] });",
         "let a = [1]; loop { a += a }",
         "let a = [1]; loop { a.push(a) }",
         "let a = []; loop { a.push(blob(100_000)) }",
         "let f = || 1; loop { f = f.curry(f) }",
         "let a = []; loop { let b = a; a = [b, b] }",
     ] {
-        let (kind, _, _) = budget(Sandbox::new().max_memory(16 << 20), None, source);
-        assert_eq!(kind, Budget::Memory, "{source}");
+        let (result, usage) = run_with_usage(Sandbox::new().max_memory(16 << 20), None, source);
+        let error = result.err().unwrap_or_else(|| panic!("{source} ends well"));
+        assert_eq!(error.kind(), ScriptErrorKind::Budget(Budget::Memory), "{source}: {error}");
+        assert!(usage.memory < 64 << 20, "{source}: {usage:?}");
     }
 }
 
