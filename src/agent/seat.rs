@@ -23,7 +23,7 @@ pub(super) struct Handle<A>(Arc<Seat<A>>);
 
 struct Seat<A> {
     sender: Sender<Message>,
-    poll: Poll,
+    poll: Arc<Poll>,
     /// See [`AWAKE`], [`ASLEEP`] and [`AT_REST`].
     state: AtomicU8,
     resting: Mutex<Option<Resting<A>>>,
@@ -57,6 +57,13 @@ impl<A> Clone for Handle<A> {
     }
 }
 
+impl<A> Drop for Seat<A> {
+    fn drop(&mut self) {
+        // The agent held this seat, and closed its sockets when it went.
+        Poll::keep(&self.poll);
+    }
+}
+
 impl<A> Seat<A> {
     fn lock(&self) -> MutexGuard<'_, Option<Resting<A>>> {
         self.resting.lock().unwrap_or_else(PoisonError::into_inner)
@@ -84,7 +91,7 @@ impl<A: Run + 'static> Handle<A> {
         let (sender, receiver) = crossbeam_channel::unbounded();
         let seat = Seat {
             sender,
-            poll: Poll::new()?,
+            poll: Poll::get()?,
             state: AtomicU8::new(AWAKE),
             resting: Mutex::new(None),
             looked_after: AtomicBool::new(false),

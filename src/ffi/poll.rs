@@ -5,14 +5,19 @@
 //! Elsewhere `polling` does all of it.
 
 use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use curl::multi::Socket;
 use polling::{Event, PollMode, Poller};
 
+use super::fork;
+
 /// Registrations of sockets are level-triggered.
 pub(crate) struct Poll {
     poller: Poller,
+    /// See [`fork::generation`].
+    made_in: u64,
     #[cfg(target_os = "linux")]
     bell: bell::Bell,
 }
@@ -25,13 +30,43 @@ pub(crate) struct Heard {
     pub(crate) writable: bool,
 }
 
+/// Kept for the next one who asks. One only, as it has four descriptors.
+static KEPT: Mutex<Option<Arc<Poll>>> = Mutex::new(None);
+
 impl Poll {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// One that was [kept](Self::keep), or a new one. The bell may have rung already, once.
+    pub(crate) fn get() -> io::Result<Arc<Self>> {
+        // In a forked child the lock may be held by a thread that is not there.
+        let kept = KEPT.try_lock().ok().and_then(|mut kept| kept.take());
+        match kept {
+            Some(poll) if poll.made_in == fork::generation() => Ok(poll),
+            // The parent's: what is done to it here happens there as well, its end included.
+            Some(poll) => {
+                std::mem::forget(poll);
+                Self::get()
+            }
+            None => Self::new().map(Arc::new),
+        }
+    }
+
+    /// Keeps it for the next one who asks: making one costs fourteen system calls, a third of those of a new client with one
+    /// request. All sockets that were registered have to be closed by now.
+    pub(crate) fn keep(poll: &Arc<Self>) {
+        if let Ok(mut kept) = KEPT.try_lock()
+            && kept.is_none()
+            && poll.made_in == fork::generation()
+        {
+            *kept = Some(poll.clone());
+        }
+    }
+
+    fn new() -> io::Result<Self> {
         let poller = Poller::new()?;
         #[cfg(target_os = "linux")]
         let bell = bell::Bell::new(&poller)?;
         Ok(Self {
             poller,
+            made_in: fork::generation(),
             #[cfg(target_os = "linux")]
             bell,
         })

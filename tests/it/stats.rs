@@ -47,6 +47,11 @@ fn a_forked_child_gets_an_agent_of_its_own() {
     // The agent and the timer have their threads before the fork.
     client.get(server.url("/get")).unwrap().consume().unwrap();
     let _ = client.get("http://127.0.0.1:1/");
+    // Something of this one is kept for the next, which must not be one in the child.
+    let gone = HttpClient::new().unwrap();
+    gone.get(server.url("/get")).unwrap().consume().unwrap();
+    gone.shutdown(Duration::from_secs(5));
+    drop(gone);
     // SAFETY: the child uses the client, allocates, and ends without unwinding or running the harness' code.
     let child = unsafe { libc::fork() };
     if child == 0 {
