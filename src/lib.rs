@@ -59,6 +59,10 @@
 //! | `script` | no | scripts in Rhai |
 //! | `stripe` | no | payments by Stripe, in scripts and in Rust (module `stripe`) |
 //! | `tracing` | no | a span for each request |
+//! | `queue` | no | jobs that wait for workers (module `queue`) |
+//! | `redis` | no | the queue of many machines |
+//! | `worker` | no | what runs jobs' scripts (module `worker`) |
+//! | `server` | no | the service: JSON-RPC, webhooks, the console (module `server`) |
 //! | `cli` | no | the `marmot` command |
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
@@ -85,6 +89,14 @@ mod client;
 pub mod script;
 #[cfg(feature = "stripe")]
 pub mod stripe;
+#[cfg(any(feature = "worker", feature = "server"))]
+pub mod telemetry;
+#[cfg(feature = "queue")]
+pub mod queue;
+#[cfg(feature = "worker")]
+pub mod worker;
+#[cfg(feature = "server")]
+pub mod server;
 #[cfg(doc)]
 pub mod guide;
 

@@ -10,6 +10,7 @@ use rhai::{Dynamic, Map, Module, NativeCallContext, Position};
 use super::failure::{self, Problem};
 use super::host::{Host, Listener, RequestTrace};
 use super::meter::{Ended, Slot, stopped};
+use super::observer::{self, Observer};
 use super::promise::{Outcome, Promise};
 use super::reply::Reply;
 use super::secret::Kept;
@@ -190,14 +191,14 @@ impl Client {
     /// Starts a request; the future has all of its response.
     pub(crate) fn send(
         &self,
-        request: Request<AsyncBody>,
+        mut request: Request<AsyncBody>,
         max_size: u64,
     ) -> impl Future<Output = Result<Reply, Error>> + Send + use<> {
-        let telling = self.0.host.listener.clone().map(|listener| Telling::new(&request, listener));
+        let telling = Telling::new(&request, self.0.host.listener.as_ref());
         let concealed = request.extensions().get::<Concealed>().cloned().unwrap_or_default();
         let denied = self.0.host.sandbox.check_method(request.method());
         let denied = denied.map_err(|denied| Error::new(ErrorKind::EgressDenied).with_detail(denied.message));
-        let slot = denied.and_then(|()| begin(&request).map_err(|ended| stopped(&ended)));
+        let slot = denied.and_then(|()| begin(&mut request).map_err(|ended| stopped(&ended)));
         let response = slot.map(|slot| (slot, self.0.http.send_async(request)));
         async move {
             let result = async {
@@ -220,8 +221,9 @@ impl Client {
     }
 }
 
-/// Counts a request that is about to be sent. A body of unknown length counts nothing.
-pub(super) fn begin(request: &Request<AsyncBody>) -> Result<Slot, Ended> {
+/// Counts and marks a request that is about to be sent. A body of unknown length counts nothing.
+pub(super) fn begin(request: &mut Request<AsyncBody>) -> Result<Slot, Ended> {
+    observer::mark(request);
     let headers: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     let uri = request.uri();
     let url = uri.path().len() + uri.query().map_or(0, str::len) + uri.host().map_or(0, str::len);
@@ -301,13 +303,18 @@ fn with_headers(
 
 /// Tells the listener of a request, at the latest when nobody waits for it any more.
 struct Telling {
-    listener: Listener,
+    listener: Option<Listener>,
+    observer: Option<Arc<dyn Observer>>,
     trace: RequestTrace,
     began: Instant,
 }
 
 impl Telling {
-    fn new(request: &Request<AsyncBody>, listener: Listener) -> Self {
+    fn new(request: &Request<AsyncBody>, listener: Option<&Listener>) -> Option<Self> {
+        let run = run::current();
+        if listener.is_none() && run.observer.is_none() {
+            return None;
+        }
         let trace = RequestTrace {
             method: request.method().to_string(),
             url: secret::without_credentials(request.uri()),
@@ -315,10 +322,10 @@ impl Telling {
             result: Err("ended".into()),
             metrics: None,
             bytes: 0,
-            start: run::current().age(),
+            start: run.age(),
             time: Duration::ZERO,
         };
-        Self { listener, trace, began: Instant::now() }
+        Some(Self { listener: listener.cloned(), observer: run.observer.clone(), trace, began: Instant::now() })
     }
 
     fn learn(&mut self, result: &Result<Reply, Error>) {
@@ -341,7 +348,12 @@ impl Telling {
 impl Drop for Telling {
     fn drop(&mut self) {
         self.trace.time = self.began.elapsed();
-        (self.listener)(&self.trace);
+        if let Some(listener) = &self.listener {
+            listener(&self.trace);
+        }
+        if let Some(observer) = &self.observer {
+            observer.request(&self.trace);
+        }
     }
 }
 

@@ -34,11 +34,11 @@ impl Client {
     ) -> Result<impl Future<Output = Result<Dynamic, Error>> + Send + use<>, Problem> {
         let file =
             self.host().sandbox.check_writable(Path::new(path)).map_err(|denied| Problem::denied(&denied, path))?;
-        let request = spec?.into_endless_request()?;
+        let mut request = spec?.into_endless_request()?;
         if !request.body().is_empty() {
             return Err("a download has no body to send".into());
         }
-        let slot = begin(&request);
+        let slot = begin(&mut request);
         let request = Request::from_parts(request.into_parts().0, ());
         let mut download = self.http().download_with(request, file);
         if let Some(watcher) = self.host().watcher.clone() {

@@ -15,6 +15,7 @@ use super::failure::ScriptError;
 use super::host::Executor;
 use super::meter::{Meter, Usage};
 use super::modules::Folder;
+use super::observer::Observer;
 use super::run::{self, Running};
 use super::sandbox::{CALL_DEPTH, Limits, Sandbox};
 use super::value::{MAX_DEPTH, is_shallow};
@@ -78,7 +79,8 @@ impl ScriptEngine {
         engine.disable_symbol("eval");
         engine.on_progress(run::progress);
         engine.on_print(print_with(|_| {}));
-        engine.on_debug(|text, _, _| print_with(|_| {})(text));
+        let debug = debug_with(|_| {});
+        engine.on_debug(move |text, _source, at| debug(&format!("{at:?}: {text}")));
         let depth = host.sandbox.limits.call_depth.and_then(|depth| usize::try_from(depth).ok());
         engine.set_max_call_levels(depth.unwrap_or(CALL_DEPTH));
         // As the language has it, but for its debug builds, which refuse what a released program accepts.
@@ -99,7 +101,7 @@ impl ScriptEngine {
     /// What scripts `debug`, with the place. Default: nothing is shown.
     #[must_use]
     pub fn on_debug(mut self, debug: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        let debug = print_with(debug);
+        let debug = debug_with(debug);
         self.engine.on_debug(move |text, _source, at| debug(&format!("{at:?}: {text}")));
         self
     }
@@ -149,6 +151,7 @@ impl ScriptEngine {
             scope: Scope::new(),
             time_limit: None,
             cancel: None,
+            observer: None,
         })
     }
 
@@ -164,9 +167,29 @@ impl ScriptEngine {
 
 /// Shows what is printed as long as the budget lasts.
 fn print_with(show: impl Fn(&str) + Send + Sync + 'static) -> impl Fn(&str) + Send + Sync + 'static {
-    move |text| match run::current().meter.print(text.len() as u64 + 1) {
-        Ok(()) => show(text),
-        Err(_) => steps::hurry(),
+    shown(show, |observer, text| observer.print(text))
+}
+
+/// The same for what is debugged.
+fn debug_with(show: impl Fn(&str) + Send + Sync + 'static) -> impl Fn(&str) + Send + Sync + 'static {
+    shown(show, |observer, text| observer.debug(text))
+}
+
+fn shown(
+    show: impl Fn(&str) + Send + Sync + 'static,
+    observe: fn(&dyn Observer, &str),
+) -> impl Fn(&str) + Send + Sync + 'static {
+    move |text| {
+        let run = run::current();
+        match run.meter.print(text.len() as u64 + 1) {
+            Ok(()) => {
+                show(text);
+                if let Some(observer) = &run.observer {
+                    observe(&**observer, text);
+                }
+            }
+            Err(_) => steps::hurry(),
+        }
     }
 }
 
@@ -193,6 +216,7 @@ pub struct Script<'a> {
     scope: Scope<'static>,
     time_limit: Option<Duration>,
     cancel: Option<CancelToken>,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl Script<'_> {
@@ -208,6 +232,13 @@ impl Script<'_> {
     #[must_use]
     pub fn cancel(mut self, token: CancelToken) -> Self {
         self.cancel = Some(token);
+        self
+    }
+
+    /// Listens to the runs of this script, and marks their requests. Default: nobody.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
         self
     }
 
@@ -233,7 +264,8 @@ impl Script<'_> {
         // All that a run leaves behind is dropped where the stack is large enough.
         on_large_stack(limits, || {
             let time_limit = [self.time_limit, limits.time].into_iter().flatten().min();
-            let running = Running::enter(time_limit, self.cancel.clone(), Arc::new(Meter::new(limits.clone())));
+            let meter = Arc::new(Meter::new(limits.clone()));
+            let running = Running::enter(time_limit, self.cancel.clone(), meter, self.observer.clone());
             let result = evaluate(self.engine, &mut self.scope.clone(), &self.ast, |error| {
                 ScriptError::runtime(*error, limits, &self.name, &self.source)
             });

@@ -27,13 +27,14 @@
 //! - Functions of your own are registered with [`ScriptEngine::engine_mut`], asynchronous ones with
 //!   [`ScriptEngine::register_async`]; payments with the module `stripe`.
 //! - Who wants to see what scripts do listens: [`on_request`](ScriptEngineBuilder::on_request),
-//!   [`on_download`](ScriptEngineBuilder::on_download), [`ScriptEngine::on_print`].
+//!   [`on_download`](ScriptEngineBuilder::on_download), [`ScriptEngine::on_print`]; to one run, an [`Observer`].
 //! - What a script has not caught is a [`ScriptError`]; its [`value`](ScriptError::value) is what was thrown.
 //!
 //! # Files
 //!
 //! - `engine`: the engine and its scripts. `session`: inputs one after another. `check`: scripts looked at, not run;
 //!   `contents`: what they define and call.
+//! - `observer`: who listens to one run and marks its requests.
 //! - `run`: a running script, its limits; `steps`: what is counted at each operation; `tasks`: what it has under way.
 //! - `http`: the package. `client`: clients, and how a request is made. `promise`: requests that are waited for later.
 //! - `stream`: bodies that are read piece by piece. `websocket`: WebSockets.
@@ -62,6 +63,7 @@ mod meter;
 mod modules;
 mod native;
 mod object;
+pub(crate) mod observer;
 mod openapi;
 mod operation;
 mod path;
@@ -120,6 +122,7 @@ pub use self::host::{DownloadProgress, RequestTrace};
 pub use self::http::{HttpPackage, http_module};
 pub use self::meter::{Budget, Usage};
 pub use self::native::AsyncFunction;
+pub use self::observer::{Observer, Write};
 #[cfg(feature = "stripe")]
 pub(crate) use self::reply::Reply;
 pub use self::sandbox::Sandbox;

@@ -1,6 +1,6 @@
 //! The run that is under way on this thread: its limits, and its waits. Every wait of a script goes through here.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rhai::{Dynamic, EvalAltResult, Position};
 
 use super::meter::{Budget, Ended, Meter, Usage};
+use super::observer::Observer;
 use super::steps::{self, Steps};
 use super::tasks::Tasks;
 use crate::client::blocking::{Patience, block_on, block_on_with};
@@ -29,6 +30,9 @@ pub(super) struct Run {
     time_limit: Option<Duration>,
     pub(super) tasks: Rc<Tasks>,
     pub(super) meter: Arc<Meter>,
+    pub(super) observer: Option<Arc<dyn Observer>>,
+    /// Requests that write, so far.
+    pub(super) writes: Cell<u64>,
     /// What packages keep until it ends, by its type.
     #[cfg(feature = "stripe")]
     kept: Rc<RefCell<http::Extensions>>,
@@ -50,6 +54,8 @@ impl Run {
             time_limit,
             tasks: Rc::default(),
             meter,
+            observer: None,
+            writes: Cell::new(0),
             #[cfg(feature = "stripe")]
             kept: Rc::default(),
             number,
@@ -115,8 +121,13 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub(super) fn enter(time_limit: Option<Duration>, cancel: Option<CancelToken>, meter: Arc<Meter>) -> Self {
-        Self::push(Run::new(time_limit, cancel, meter))
+    pub(super) fn enter(
+        time_limit: Option<Duration>,
+        cancel: Option<CancelToken>,
+        meter: Arc<Meter>,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Self {
+        Self::push(Run { observer, ..Run::new(time_limit, cancel, meter) })
     }
 
     /// As [`enter`](Self::enter), but goes on with what an earlier run has under way, and leaves it under way.

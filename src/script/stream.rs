@@ -206,8 +206,8 @@ impl Client {
         let invalid = |problem: Problem| problem.thrown(at);
         let spec = spec.map_err(invalid)?;
         let limit = spec.max_size();
-        let request = spec.into_endless_request().map_err(invalid)?;
-        let slot = begin(&request).map_err(run::terminated)?;
+        let mut request = spec.into_endless_request().map_err(invalid)?;
+        let slot = begin(&mut request).map_err(run::terminated)?;
         let concealed = request.extensions().get::<Concealed>().cloned().unwrap_or_default();
         let http = self.http().clone();
         let pieces = if let Kind::Events = kind {

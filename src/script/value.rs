@@ -31,7 +31,7 @@ pub(crate) fn from_json(text: &[u8]) -> Result<Dynamic, String> {
 /// # Errors
 ///
 /// Names the value that JSON has no form for.
-pub(super) fn to_json(value: &Dynamic) -> Result<String, String> {
+pub(crate) fn to_json(value: &Dynamic) -> Result<String, String> {
     let mut writer = Writer { out: String::new(), secrets: None };
     writer.write(value, MAX_DEPTH)?;
     Ok(writer.out)

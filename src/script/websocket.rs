@@ -149,11 +149,11 @@ impl Client {
         let invalid = |problem: Problem| problem.thrown(at);
         let spec = spec.map_err(invalid)?;
         let limit = usize::try_from(spec.max_size()).unwrap_or(usize::MAX);
-        let request = spec.into_endless_request().map_err(invalid)?;
+        let mut request = spec.into_endless_request().map_err(invalid)?;
         if !request.body().is_empty() {
             return Err(invalid("the request of a WebSocket has no body".into()));
         }
-        let slot = begin(&request).map_err(run::terminated)?;
+        let slot = begin(&mut request).map_err(run::terminated)?;
         let concealed = request.extensions().get::<Concealed>().cloned().unwrap_or_default();
         let request = request.map(|_| Options::new().max_message_size(limit));
         let socket = run::wait(self.http(), || self.http().websocket_with(request))?;

@@ -146,7 +146,14 @@ impl Client {
     /// Sends a request until there is an answer to keep.
     pub(super) async fn call(&self, method: &Method, path: &[&str], params: &Params) -> Result<Value, StripeError> {
         let policy = &self.0.settled.policy;
-        let key = if method == Method::GET { None } else { Some(params.key_to_send()?) };
+        let key = match *method {
+            Method::GET => None,
+            _ => {
+                let url = self.uri(path, "")?.to_string();
+                let form = params.encode();
+                Some(params.key_to_send(|| script::observer::key(method, &url, Some(form.as_bytes())))?)
+            }
+        };
         let request = || self.request(method, path, params, key.as_deref());
         policy.begin();
         let mut attempts = 0;

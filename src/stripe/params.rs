@@ -104,14 +104,17 @@ impl Params {
         Some(self.pairs.remove(at).1)
     }
 
-    /// The key to send a write with.
-    pub(super) fn key_to_send(&self) -> Result<String, StripeError> {
+    /// The key to send a write with: what was given, or what the run of a script gives, or a random one.
+    pub(super) fn key_to_send(&self, of_run: impl FnOnce() -> Option<String>) -> Result<String, StripeError> {
         match &self.key {
             Some(key) if (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) => {
                 Ok(key.clone())
             }
             Some(_) => Err(StripeError::invalid("an idempotency key has from 1 to 255 visible ASCII characters")),
             None => {
+                if let Some(key) = of_run() {
+                    return Ok(key);
+                }
                 let mut random = [0; 16];
                 getrandom::fill(&mut random)
                     .map_err(|error| StripeError::invalid(format!("the system gives no random numbers: {error}")))?;
@@ -253,12 +256,14 @@ mod tests {
 
     #[test]
     fn keys_are_random_or_checked() {
-        let first = Params::new().key_to_send().unwrap();
-        assert_ne!(first, Params::new().key_to_send().unwrap());
+        let none = || None;
+        let first = Params::new().key_to_send(none).unwrap();
+        assert_ne!(first, Params::new().key_to_send(none).unwrap());
+        assert_eq!(Params::new().key_to_send(|| Some("of the run".into())).unwrap(), "of the run");
         assert_eq!(first.len(), "marmot-".len() + 32);
-        assert_eq!(Params::new().idempotency_key("k".repeat(255)).key_to_send().unwrap().len(), 255);
+        assert_eq!(Params::new().idempotency_key("k".repeat(255)).key_to_send(none).unwrap().len(), 255);
         for key in ["", "a b", "a\nb", "ö", &"k".repeat(256)] {
-            assert!(Params::new().idempotency_key(key).key_to_send().is_err(), "{key:?}");
+            assert!(Params::new().idempotency_key(key).key_to_send(none).is_err(), "{key:?}");
         }
     }
 }

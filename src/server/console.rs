@@ -1,0 +1,32 @@
+//! The console: a page for operators, served from the program itself. It talks to the same methods as every client.
+
+use axum::Router;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use http::header;
+
+/// Nothing but the server's own files and connections; no script from elsewhere can run in the page.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                      connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const FILES: [(&str, &str, &str); 3] = [
+    ("/", "text/html; charset=utf-8", include_str!("console/index.html")),
+    ("/console.css", "text/css; charset=utf-8", include_str!("console/console.css")),
+    ("/console.js", "text/javascript; charset=utf-8", include_str!("console/console.js")),
+];
+
+/// The page and what belongs to it.
+pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    FILES.iter().fold(Router::new(), |router, (path, kind, text)| {
+        let file = move || async move {
+            let headers = [
+                (header::CONTENT_TYPE, *kind),
+                (header::CONTENT_SECURITY_POLICY, POLICY),
+                // Looked for again each time, as a new version of the program may have another.
+                (header::CACHE_CONTROL, "no-cache"),
+            ];
+            (headers, *text).into_response()
+        };
+        router.route(path, get(file))
+    })
+}

@@ -1,0 +1,142 @@
+//! The service: clients send scripts over WebSockets and HTTP, and see what becomes of them. Runs no script: jobs go through
+//! the queue to workers, and come back through it.
+//!
+//! Messages are JSON-RPC 2.0, over a WebSocket at `/ws/` or by POST at `/rpc`; the method `rpc.discover` lists all methods.
+//! Webhooks come in at `/hooks/NAME`. `/healthz`, `/readyz` and `/metrics` are for those who run it, and so is the page at
+//! `/`.
+//!
+//! # Files
+//!
+//! - `options`: limits and settings. `auth`: tokens, tickets, origins.
+//! - `listen`: connections. `http`: paths. `console`: the page.
+//! - `session`: a WebSocket; `state`: its state machine; `outbox`: what waits to be sent; `subscription`: live events.
+//! - `protocol`: messages. `methods`: what they ask for. `code`: errors. `discover`: the description of all that.
+//! - `library`: named scripts. `schedule`: scripts at times. `hook`: webhooks.
+
+mod auth;
+mod code;
+mod console;
+mod discover;
+mod hook;
+mod http;
+mod library;
+mod listen;
+mod methods;
+mod options;
+mod outbox;
+mod protocol;
+mod schedule;
+mod session;
+mod state;
+mod subscription;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+pub use self::auth::{ALONE, Tokens};
+pub use self::hook::{Hook, Scheme};
+use self::methods::Service;
+pub use self::options::ServerOptions;
+use crate::queue::Queue;
+use crate::telemetry::Telemetry;
+
+/// How often a server does what is due in the queue.
+const TEND: Duration = Duration::from_secs(1);
+
+/// A server that listens, and is yet to serve.
+pub struct Server {
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    service: Arc<Service>,
+}
+
+impl Server {
+    /// Listens at an address; port 0 lets the system choose one.
+    ///
+    /// # Errors
+    ///
+    /// Where that is not possible, and for an address beyond this machine without tokens: everybody who can reach it could
+    /// run scripts.
+    pub async fn bind(
+        address: SocketAddr,
+        queue: Arc<dyn Queue>,
+        options: ServerOptions,
+        telemetry: Telemetry,
+    ) -> io::Result<Self> {
+        if options.tokens.is_none() && !address.ip().is_loopback() {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!("without tokens, {address} would let everybody run scripts; listen on loopback, or give tokens"),
+            ));
+        }
+        let listener = TcpListener::bind(address).await?;
+        Ok(Self { listener, tls: None, service: Arc::new(Service::new(queue, options, telemetry)) })
+    }
+
+    /// Speaks TLS only, with this certificate (its chain behind it) and key, both as PEM.
+    ///
+    /// # Errors
+    ///
+    /// Where they are not valid.
+    pub fn tls(mut self, certificate: &[u8], key: &[u8]) -> io::Result<Self> {
+        self.tls = Some(listen::tls(certificate, key)?);
+        Ok(self)
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    ///
+    /// Where the system does not tell.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop` completes; then takes no more connections and calls, lets those that are under way end, no longer
+    /// than [`ServerOptions::drain`], and returns.
+    pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) {
+        let (stopping, stopped) = watch::channel(false);
+        let ended = stopping.clone();
+        tokio::spawn(async move {
+            stop.await;
+            let _ = stopping.send(true);
+        });
+        let tending = tokio::spawn(tend(self.service.clone()));
+        let scheduling = tokio::spawn(schedule::keep(self.service.clone()));
+        let router = http::router(self.service.clone(), stopped.clone(), self.tls.is_some());
+        let options = &self.service.options;
+        listen::serve(self.listener, self.tls, router, options, &self.service.telemetry, stopped).await;
+        // WebSockets end on their own, each of which has a receiver.
+        if tokio::time::timeout(options.drain, ended.closed()).await.is_err() {
+            tracing::warn!("some WebSockets were not ended in time");
+        }
+        tending.abort();
+        scheduling.abort();
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("address", &self.address().ok()).field("tls", &self.tls.is_some()).finish()
+    }
+}
+
+/// Does what is due in the queue, for as long as the server runs.
+async fn tend(service: Arc<Service>) {
+    loop {
+        let next = match service.queue.tend().await {
+            Ok(next) => next.unwrap_or(TEND),
+            Err(error) => {
+                tracing::warn!(%error, "the queue cannot be tended");
+                TEND
+            }
+        };
+        tokio::time::sleep(next.clamp(Duration::from_millis(1), TEND)).await;
+    }
+}
