@@ -60,7 +60,6 @@
 //! | `stripe` | no | payments by Stripe, in scripts and in Rust (module `stripe`) |
 //! | `tracing` | no | a span for each request |
 //! | `queue` | no | jobs that wait for workers (module `queue`) |
-//! | `redis` | no | the queue of many machines |
 //! | `worker` | no | what runs jobs' scripts (module `worker`) |
 //! | `server` | no | the service: JSON-RPC, webhooks, the console (module `server`) |
 //! | `cli` | no | the `marmot` command |

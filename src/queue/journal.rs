@@ -199,7 +199,8 @@ fn read(file: &File, path: &Path) -> io::Result<(Vec<Line>, u64)> {
         whole += length;
         if number == 1 {
             if text.trim_ascii_end() != HEAD.as_bytes() {
-                let message = format!("{} is no journal of this version; move it away, or name another", path.display());
+                let message =
+                    format!("{} is no journal of this version; move it away, or name another", path.display());
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
             }
             continue;

@@ -532,8 +532,7 @@ impl Ledger {
         let Record { kind, tenant, name, body } = record.clone();
         let key = (kind, tenant, name);
         let same = |other: &&(RecordKind, String, String)| other.0 == kind && other.1 == key.1;
-        if !self.records.contains_key(&key)
-            && self.records.keys().filter(same).count() as u64 >= self.settings.records
+        if !self.records.contains_key(&key) && self.records.keys().filter(same).count() as u64 >= self.settings.records
         {
             return Err(QueueError::Full { retry_after: FULL });
         }

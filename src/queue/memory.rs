@@ -48,11 +48,8 @@ impl MemoryQueue {
         let mut ledger = Ledger::new(settings.clone());
         ledger.replay(lines, now());
         journal.rewrite(&ledger.snapshot());
-        let queue = Self {
-            inner: Mutex::new(Inner { ledger, journal: Some(journal) }),
-            bells: Bells::default(),
-            settings,
-        };
+        let queue =
+            Self { inner: Mutex::new(Inner { ledger, journal: Some(journal) }), bells: Bells::default(), settings };
         queue.bells.ring_for_work();
         Ok(queue)
     }

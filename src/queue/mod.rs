@@ -1,7 +1,6 @@
 //! Jobs that wait for workers, and what became of them. Runs no script and knows no connection.
 //!
-//! [`Queue`] is the contract; [`MemoryQueue`] keeps it within one process, [`RedisQueue`](redis::RedisQueue) among many.
-//! Both pass the same tests. What all promise:
+//! [`Queue`] is the contract; [`MemoryQueue`] keeps it within one process. What all promise:
 //!
 //! - A job that was accepted is kept until it has ended, and its [`Outcome`] for a time after that.
 //! - It is delivered *at least once*: a [`Lease`] lasts some time and is renewed; where that fails, the job is delivered again,
@@ -18,7 +17,6 @@
 //! - `job`: what jobs are. `event`: what is told of one while it runs. `record`: what else a queue keeps.
 //! - `bells`: who is woken. `wait`: waiting for the end of a job.
 //! - `ledger`: the rules of the memory queue, without a clock. `memory`: the queue around it. `journal`: its file.
-//! - `redis`: the queue of many processes.
 
 mod bells;
 mod event;
@@ -27,8 +25,6 @@ mod journal;
 mod ledger;
 mod memory;
 mod record;
-#[cfg(feature = "redis")]
-pub mod redis;
 mod settings;
 mod wait;
 

@@ -175,10 +175,7 @@ mod tests {
     #[test]
     fn pages_of_other_origins_are_not_welcome() {
         let of = |origin: &str, host: &str| {
-            HeaderMap::from_iter([
-                (header::ORIGIN, origin.parse().unwrap()),
-                (header::HOST, host.parse().unwrap()),
-            ])
+            HeaderMap::from_iter([(header::ORIGIN, origin.parse().unwrap()), (header::HOST, host.parse().unwrap())])
         };
         let listed = ["https://app.example.org".to_owned()];
         assert!(is_welcome(&HeaderMap::new(), "http", &listed));

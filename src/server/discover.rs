@@ -10,8 +10,7 @@ pub(super) fn document(methods: &[Method]) -> Value {
     let methods: Vec<Value> = methods
         .iter()
         .map(|method| {
-            let params: Vec<Value> =
-                method.params.iter().map(|name| json!({ "name": name, "schema": {} })).collect();
+            let params: Vec<Value> = method.params.iter().map(|name| json!({ "name": name, "schema": {} })).collect();
             json!({
                 "name": method.name,
                 "summary": method.summary,

@@ -93,9 +93,7 @@ impl Hook {
     fn event_id(&self, headers: &HeaderMap, body: &[u8], event: &Value) -> String {
         let named = match &self.scheme {
             Scheme::Stripe => event["id"].as_str(),
-            Scheme::Hmac { id_header, .. } => {
-                id_header.as_ref().and_then(|name| headers.get(name)?.to_str().ok())
-            }
+            Scheme::Hmac { id_header, .. } => id_header.as_ref().and_then(|name| headers.get(name)?.to_str().ok()),
         };
         match named {
             Some(id) if !id.is_empty() && id.len() <= 128 => id.to_owned(),
@@ -120,8 +118,8 @@ pub(super) async fn take(service: &Arc<Service>, name: &str, headers: &HeaderMap
         tracing::warn!(hook = name, why, "an event was refused");
         return refused(StatusCode::UNAUTHORIZED, why);
     }
-    let event = serde_json::from_slice(body)
-        .or_else(|_| std::str::from_utf8(body).map(|text| Value::String(text.to_owned())));
+    let event =
+        serde_json::from_slice(body).or_else(|_| std::str::from_utf8(body).map(|text| Value::String(text.to_owned())));
     let Ok(event) = event else {
         return refused(StatusCode::BAD_REQUEST, "the body is no text");
     };

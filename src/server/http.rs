@@ -67,7 +67,10 @@ async fn guard(State(shared): State<Shared>, request: Request<Body>, next: Next)
     // Webhooks come from anywhere, and are signed.
     if !request.uri().path().starts_with("/hooks/") {
         if !auth::is_welcome(request.headers(), shared.scheme, &options.origins) {
-            return refuse("origin", "pages of this origin may not connect; the server's `origins` lists those that may\n");
+            return refuse(
+                "origin",
+                "pages of this origin may not connect; the server's `origins` lists those that may\n",
+            );
         }
         if options.tokens.is_none() && !auth::is_local_host(request.headers()) {
             return refuse("host", "without tokens, the server is for this machine only, under the name `localhost`\n");
@@ -93,7 +96,7 @@ struct Ticket {
 
 impl Shared {
     /// Who calls, by their token or ticket.
-    fn caller(&self, headers: &HeaderMap, ticket: Option<&str>, from: SocketAddr) -> Result<Caller, Response> {
+    fn caller(&self, headers: &HeaderMap, ticket: Option<&str>, from: SocketAddr) -> Result<Caller, Box<Response>> {
         let tenant = match &self.service.options.tokens {
             None => Some(ALONE.to_owned()),
             Some(tokens) => match (auth::bearer(headers), ticket) {
@@ -106,13 +109,14 @@ impl Shared {
             self.service.telemetry.refused.get_or_create(&Refused { why: "token" }).inc();
             // Only those who are wrong are counted, so that nobody can be kept out by others.
             if self.wrong.check_key(&from.ip()).is_err() {
-                return Err((StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")], "too many wrong tokens\n")
-                    .into_response());
+                let later = (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")], "too many wrong tokens\n");
+                return Err(later.into_response().into());
             }
             let message = "a token is needed: `Authorization: Bearer TOKEN`";
-            let answer = protocol::answer(jsonrpsee_types::Id::Null, Err(code::error(code::AUTHENTICATION, message, None)));
+            let answer =
+                protocol::answer(jsonrpsee_types::Id::Null, Err(code::error(code::AUTHENTICATION, message, None)));
             let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"marmot\""), (header::CONTENT_TYPE, JSON)];
-            return Err((StatusCode::UNAUTHORIZED, challenge, answer).into_response());
+            return Err((StatusCode::UNAUTHORIZED, challenge, answer).into_response().into());
         };
         let trace = headers.get(TRACE_PARENT).and_then(|value| value.to_str().ok());
         Ok(Caller { tenant, trace_parent: trace.filter(|trace| is_trace_parent(trace)).map(str::to_owned) })
@@ -146,7 +150,7 @@ async fn websocket(
     };
     let caller = match shared.caller(&headers, query.ticket.as_deref(), from) {
         Ok(caller) => caller,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let options = &shared.service.options;
     let Some(place) = shared.service.census.enter(&caller.tenant, options.sessions_per_tenant) else {
@@ -180,7 +184,7 @@ async fn rpc(
 ) -> Response {
     let caller = match shared.caller(&headers, None, from) {
         Ok(caller) => caller,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     // Pages of other origins may send plain text without being asked for leave first, but not JSON.
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -191,7 +195,7 @@ async fn rpc(
     }
     let body = match read(&shared, body).await {
         Ok(body) => body,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     match shared.service.answer(&caller, None, &body).await {
         Some(answer) => ([(header::CONTENT_TYPE, JSON)], answer).into_response(),
@@ -200,21 +204,24 @@ async fn rpc(
 }
 
 /// A whole body, within its size and time.
-async fn read(shared: &Shared, body: Body) -> Result<axum::body::Bytes, Response> {
+async fn read(shared: &Shared, body: Body) -> Result<axum::body::Bytes, Box<Response>> {
     let options = &shared.service.options;
     let whole = axum::body::to_bytes(body, options.message_size);
     match tokio::time::timeout(options.patience, whole).await {
         Ok(Ok(body)) => Ok(body),
-        Ok(Err(_)) => Err((StatusCode::PAYLOAD_TOO_LARGE, format!("a body has at most {} bytes\n", options.message_size))
-            .into_response()),
-        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body took too long\n").into_response()),
+        Ok(Err(_)) => {
+            Err((StatusCode::PAYLOAD_TOO_LARGE, format!("a body has at most {} bytes\n", options.message_size))
+                .into_response()
+                .into())
+        }
+        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body took too long\n").into_response().into()),
     }
 }
 
 async fn webhook(State(shared): State<Shared>, Path(name): Path<String>, headers: HeaderMap, body: Body) -> Response {
     let body = match read(&shared, body).await {
         Ok(body) => body,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let (status, answer) = hook::take(&shared.service, &name, &headers, &body).await;
     (status, [(header::CONTENT_TYPE, JSON)], answer.to_string()).into_response()
@@ -240,7 +247,7 @@ async fn metrics(
     headers: HeaderMap,
 ) -> Response {
     if let Err(response) = shared.caller(&headers, None, from) {
-        return response;
+        return *response;
     }
     let (queue, gauges) = (&shared.service.queue, &shared.service.telemetry.queue);
     let (stats, workers) = (queue.stats(None).await, queue.workers().await);

@@ -161,7 +161,8 @@ pub(super) async fn resolve(
 
 pub(super) async fn get(queue: &dyn Queue, tenant: &str, named: Named) -> Answer {
     let (version, kept) = find(queue, tenant, &named.name, named.version).await?;
-    let versions: Vec<u64> = versions(queue, tenant, &named.name).await?.into_iter().map(|(version, _)| version).collect();
+    let versions: Vec<u64> =
+        versions(queue, tenant, &named.name).await?.into_iter().map(|(version, _)| version).collect();
     let mut answer = json!(kept);
     answer["name"] = named.name.into();
     answer["version"] = version.into();

@@ -16,9 +16,7 @@ use super::protocol::{self, Item, Message};
 use super::schedule::Schedule;
 use super::session::{Census, Line};
 use super::{code, discover, library, schedule};
-use crate::queue::{
-    Cause, Filter, Job, JobId, NewJob, Origin, Priority, Queue, State, wait_for_end,
-};
+use crate::queue::{Cause, Filter, Job, JobId, NewJob, Origin, Priority, Queue, State, wait_for_end};
 use crate::telemetry::{Call, Telemetry};
 
 /// How long after its time a job has to say itself that it was over, before it is told to end.

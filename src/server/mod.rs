@@ -72,7 +72,9 @@ impl Server {
         if options.tokens.is_none() && !address.ip().is_loopback() {
             return Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
-                format!("without tokens, {address} would let everybody run scripts; listen on loopback, or give tokens"),
+                format!(
+                    "without tokens, {address} would let everybody run scripts; listen on loopback, or give tokens"
+                ),
             ));
         }
         let listener = TcpListener::bind(address).await?;

@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 /// A message, and the room that it takes until it is dropped.
 pub(super) struct Parcel {
     pub(super) text: String,
-    _room: OwnedSemaphorePermit,
+    pub(super) room: OwnedSemaphorePermit,
 }
 
 /// The way to a client.
@@ -38,7 +38,7 @@ impl Outbox {
             room = self.room.clone().acquire_many_owned(bytes) => room.map_err(|_| Gone)?,
             () = self.sender.closed() => return Err(Gone),
         };
-        self.sender.send(Parcel { text, _room: room }).map_err(|_| Gone)
+        self.sender.send(Parcel { text, room }).map_err(|_| Gone)
     }
 
     /// Completes when there is room for another message.

@@ -67,7 +67,8 @@ fn item(raw: &RawValue) -> Item {
         return Item::Call { id: None, method: notification.method.into_owned(), params: notification.params };
     }
     let id = serde_json::from_str::<InvalidRequest<'_>>(text).map_or(Id::Null, |invalid| invalid.id.into_owned());
-    let message = "a request has `\"jsonrpc\": \"2.0\"`, a `method` and an `id`, and no parameters or an array or an object";
+    let message =
+        "a request has `\"jsonrpc\": \"2.0\"`, a `method` and an `id`, and no parameters or an array or an object";
     Item::Wrong(id, code::error(code::INVALID_REQUEST, message, None))
 }
 

@@ -83,11 +83,10 @@ fn failed(error: QueueError) -> ErrorObjectOwned {
 impl Schedule {
     /// Its times, and where they are.
     fn times(&self) -> Result<(Cron, Tz), String> {
-        let cron = CronParser::builder()
-            .seconds(croner::parser::Seconds::Optional)
-            .build()
-            .parse(&self.cron)
-            .map_err(|error| format!("`cron`: {error}; five fields, such as `*/5 9-17 * * MON-FRI`, are expected"))?;
+        let cron =
+            CronParser::builder().seconds(croner::parser::Seconds::Optional).build().parse(&self.cron).map_err(
+                |error| format!("`cron`: {error}; five fields, such as `*/5 9-17 * * MON-FRI`, are expected"),
+            )?;
         let zone = self.time_zone.parse().map_err(|_| {
             format!("`time_zone`: `{}` is no name of the IANA database, such as `Europe/Berlin`", self.time_zone)
         })?;
@@ -175,7 +174,12 @@ pub(super) async fn keep(service: Arc<Service>) {
                     if schedule.enabled
                         && let Err(error) = submit_due(&service, &record.tenant, &schedule, since, now).await
                     {
-                        tracing::warn!(tenant = record.tenant, schedule = schedule.name, error = error.message(), "not submitted");
+                        tracing::warn!(
+                            tenant = record.tenant,
+                            schedule = schedule.name,
+                            error = error.message(),
+                            "not submitted"
+                        );
                     }
                 }
                 since = now;

@@ -89,10 +89,7 @@ pub(super) async fn serve(
                 reason = Some(state::GOING_AWAY);
                 Happening::Heard
             }
-            () = reader.idle(), if reason.is_some() && session.is_open() => {
-                Happening::Close(reason.take().unwrap_or(state::GOING_AWAY))
-            }
-            happening = reader.next(session.is_open() && reason.is_none()) => happening,
+            happening = reader.next(session.is_open(), reason.as_ref()) => happening,
         };
         match session.step(happening, std::time::Instant::now()) {
             Action::Nothing => {}
@@ -123,13 +120,20 @@ struct Reader {
 }
 
 impl Reader {
-    /// Completes when no call is under way any more.
-    async fn idle(&mut self) {
-        while self.calls.join_next().await.is_some() {}
-    }
-
-    /// The next thing that the client does. `listening`: requests are answered.
-    async fn next(&mut self, listening: bool) -> Happening {
+    /// The next thing that the client does. `listening`: requests are answered, unless there is a reason to end: then the
+    /// answers to those under way are waited for.
+    async fn next(&mut self, listening: bool, ending: Option<&Reason>) -> Happening {
+        if let Some(reason) = ending.filter(|_| listening) {
+            let Self { calls, stream, .. } = self;
+            return tokio::select! {
+                biased;
+                () = async { while calls.join_next().await.is_some() {} } => Happening::Close(reason.clone()),
+                message = stream.next() => match message {
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => Happening::Gone,
+                    Some(Ok(_)) => Happening::Heard,
+                },
+            };
+        }
         // A client that does not read its answers is not heard either.
         self.line.outbox.has_room().await;
         while self.calls.len() >= 2 * self.service.options.calls_per_session {
@@ -204,7 +208,7 @@ async fn write(
                 }
             }
             parcel = parcels.recv() => match parcel {
-                Some(Parcel { text, _room }) => (Message::Text(text.into()), Some(_room)),
+                Some(Parcel { text, room }) => (Message::Text(text.into()), Some(room)),
                 None => return,
             },
         };

@@ -128,7 +128,12 @@ async fn work(
 }
 
 /// Tells the queue what became of a job.
-async fn finish(queue: &Arc<dyn Queue>, ticket: &Ticket, mut outcome: Outcome, stopped: Option<Stopped>) -> &'static str {
+async fn finish(
+    queue: &Arc<dyn Queue>,
+    ticket: &Ticket,
+    mut outcome: Outcome,
+    stopped: Option<Stopped>,
+) -> &'static str {
     let was_cancelled = outcome.failure.as_ref().is_some_and(|failure| failure.state == State::Cancelled);
     // A script that has reached its end nevertheless has an outcome.
     let stopped = stopped.filter(|stopped| was_cancelled || *stopped == Stopped::Lost);

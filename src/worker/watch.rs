@@ -22,7 +22,12 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(id: JobId, parent: Option<&str>, telemetry: Telemetry, events: UnboundedSender<NewEvent>) -> Self {
+    pub(super) fn new(
+        id: JobId,
+        parent: Option<&str>,
+        telemetry: Telemetry,
+        events: UnboundedSender<NewEvent>,
+    ) -> Self {
         Self { id, trace: Trace::new(parent), telemetry, events, output: Mutex::default() }
     }
 
