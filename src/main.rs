@@ -43,6 +43,19 @@ enum Command {
     Repl(Surroundings),
     /// Show what scripts can do, on a server of its own.
     Demo,
+    /// Run scripts for many clients: JSON-RPC over WebSockets at `/ws/` and HTTP at `/rpc`, a page for people at `/`.
+    ///
+    /// Scripts run in a sandbox that allows nothing but what the flags name, within budgets. The first line on stdout is
+    /// the address; the log goes to stderr. Ctrl-C and SIGTERM stop it when running jobs have ended, or at --drain.
+    ///
+    /// Exit codes: 0, 1 where it cannot start, 2 for wrong settings, 130 when interrupted twice.
+    Serve(Box<cli::serve::Serve>),
+    /// Take jobs from a queue that servers share, and run them.
+    ///
+    /// Give it the permissions of the servers: scripts may do here what is allowed here.
+    ///
+    /// Exit codes: as for serve.
+    Worker(Box<cli::serve::Work>),
 }
 
 #[derive(clap::Args)]
@@ -91,5 +104,7 @@ fn main() -> ExitCode {
         Command::Check(check) => cli::check::check(&check),
         Command::Repl(surroundings) => cli::repl::repl(&surroundings),
         Command::Demo => cli::demo::demo(),
+        Command::Serve(serve) => cli::serve::serve(&serve),
+        Command::Worker(work) => cli::serve::work(&work),
     }
 }

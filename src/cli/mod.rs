@@ -10,6 +10,7 @@ mod pretty;
 mod progress;
 pub(crate) mod repl;
 pub(crate) mod run;
+pub(crate) mod serve;
 mod waterfall;
 
 use marmot::script::RequestTrace;

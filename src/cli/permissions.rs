@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use marmot::script::rhai::Map;
 use marmot::script::{Budget, Sandbox, ScriptEngineBuilder, ScriptError, ScriptErrorKind};
+use serde::Deserialize as _;
+use serde::de::Error as _;
 
 #[derive(clap::Args, Default)]
 #[command(next_help_heading = "Permissions")]
@@ -15,6 +17,18 @@ pub(crate) struct Permissions {
     /// Without it, a script may do what you may; a flag of this list, such as --allow, then allows only what it names.
     #[arg(long)]
     sandbox: bool,
+    /// End the script, or the input of a prompt, after this time: seconds, or a number with `ms`, `s` or `m`.
+    #[arg(long, value_parser = parse_time, value_name = "TIME")]
+    timeout: Option<Duration>,
+    #[command(flatten)]
+    grants: Grants,
+}
+
+/// What a sandbox lets through, and how much of it. In a file of settings under the same names.
+#[derive(clap::Args, Clone, Debug, Default, serde::Deserialize)]
+#[command(next_help_heading = "Permissions")]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Grants {
     /// Allow requests to this host: `name`, `name:port`, `*.domain` or `http://name:8080`. Repeat it for more.
     ///
     /// In a sandbox, a host without `http://` is asked over TLS only.
@@ -40,36 +54,43 @@ pub(crate) struct Permissions {
     allow_env: Vec<String>,
     /// Give the script the variable NAME as `secret("NAME")`, which can be sent to HOST and nowhere else.
     #[arg(long, value_name = "NAME@HOST", value_parser = parse_secret)]
+    #[serde(deserialize_with = "secrets")]
     secret: Vec<(String, String)>,
-    /// End the script, or the input of a prompt, after this time: seconds, or a number with `ms`, `s` or `m`.
-    #[arg(long, value_parser = parse_time, value_name = "TIME")]
-    timeout: Option<Duration>,
     /// The most steps of the script.
     #[arg(long, value_name = "NUMBER", value_parser = parse_amount)]
+    #[serde(deserialize_with = "amount")]
     max_operations: Option<u64>,
     /// The most memory of its values: bytes, or a number with `k`, `M` or `G`.
     #[arg(long, value_name = "SIZE", value_parser = parse_amount)]
+    #[serde(deserialize_with = "amount")]
     max_memory: Option<u64>,
     /// The most calls within calls.
     #[arg(long, value_name = "NUMBER", value_parser = parse_amount)]
+    #[serde(deserialize_with = "amount")]
     max_call_depth: Option<u64>,
     /// The most requests.
     #[arg(long, value_name = "NUMBER", value_parser = parse_amount)]
+    #[serde(deserialize_with = "amount")]
     max_requests: Option<u64>,
     /// The most requests at once.
     #[arg(long, value_name = "NUMBER", value_parser = parse_amount)]
+    #[serde(deserialize_with = "amount")]
     max_requests_at_once: Option<u64>,
     /// The most bytes sent.
     #[arg(long, value_name = "SIZE", value_parser = parse_amount)]
+    #[serde(deserialize_with = "amount")]
     max_sent: Option<u64>,
     /// The most bytes received.
     #[arg(long, value_name = "SIZE", value_parser = parse_amount)]
+    #[serde(deserialize_with = "amount")]
     max_received: Option<u64>,
     /// The most bytes of one response.
     #[arg(long, value_name = "SIZE", value_parser = parse_amount)]
+    #[serde(deserialize_with = "amount")]
     max_response_size: Option<u64>,
     /// The most bytes printed.
     #[arg(long, value_name = "SIZE", value_parser = parse_amount)]
+    #[serde(deserialize_with = "amount")]
     max_output: Option<u64>,
 }
 
@@ -79,17 +100,81 @@ type Set = fn(Sandbox, u64) -> Sandbox;
 impl Permissions {
     /// The sandbox that the flags describe.
     pub(crate) fn sandbox(&self) -> Sandbox {
-        let mut sandbox = if self.sandbox { Sandbox::new() } else { Sandbox::open() };
+        let sandbox = self.grants.sandbox(self.sandbox);
+        match self.timeout {
+            Some(limit) => sandbox.time_limit(limit),
+            None => sandbox,
+        }
+    }
+
+    /// Gives the engine its secrets, whose values the variables hold.
+    pub(crate) fn secrets(
+        &self,
+        builder: ScriptEngineBuilder,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<ScriptEngineBuilder, String> {
+        self.grants.secrets(builder, variable)
+    }
+}
+
+impl Grants {
+    /// What others name is taken in place of what is named here.
+    pub(crate) fn overlay(&mut self, others: &Self) {
+        let Self {
+            allow,
+            allow_address,
+            allow_method,
+            allow_proxy,
+            allow_read,
+            allow_write,
+            allow_env,
+            secret,
+            max_operations,
+            max_memory,
+            max_call_depth,
+            max_requests,
+            max_requests_at_once,
+            max_sent,
+            max_received,
+            max_response_size,
+            max_output,
+        } = others.clone();
+        replace(&mut self.allow, allow);
+        replace(&mut self.allow_address, allow_address);
+        replace(&mut self.allow_method, allow_method);
+        self.allow_proxy |= allow_proxy;
+        replace(&mut self.allow_read, allow_read);
+        replace(&mut self.allow_write, allow_write);
+        replace(&mut self.allow_env, allow_env);
+        replace(&mut self.secret, secret);
+        for (mine, other) in [
+            (&mut self.max_operations, max_operations),
+            (&mut self.max_memory, max_memory),
+            (&mut self.max_call_depth, max_call_depth),
+            (&mut self.max_requests, max_requests),
+            (&mut self.max_requests_at_once, max_requests_at_once),
+            (&mut self.max_sent, max_sent),
+            (&mut self.max_received, max_received),
+            (&mut self.max_response_size, max_response_size),
+            (&mut self.max_output, max_output),
+        ] {
+            *mine = other.or(*mine);
+        }
+    }
+
+    /// The sandbox that they describe. `strict`: nothing else is allowed.
+    pub(crate) fn sandbox(&self, strict: bool) -> Sandbox {
+        let mut sandbox = if strict { Sandbox::new() } else { Sandbox::open() };
         // A list that is not given stays as it is.
         if !self.allow.is_empty() {
             sandbox = sandbox.hosts(&self.allow);
         }
         sandbox = sandbox.addresses(&self.allow_address);
         if !self.allow_method.is_empty() {
-            let reading = ["GET", "HEAD", "OPTIONS"].iter().filter(|_| self.sandbox).map(|method| (*method).to_owned());
+            let reading = ["GET", "HEAD", "OPTIONS"].iter().filter(|_| strict).map(|method| (*method).to_owned());
             sandbox = sandbox.methods(reading.chain(self.allow_method.iter().cloned()));
         }
-        if self.sandbox {
+        if strict {
             sandbox = sandbox.proxies(self.allow_proxy);
         }
         if !self.allow_read.is_empty() {
@@ -100,9 +185,6 @@ impl Permissions {
         }
         if !self.allow_env.is_empty() {
             sandbox = sandbox.environment(&self.allow_env);
-        }
-        if let Some(limit) = self.timeout {
-            sandbox = sandbox.time_limit(limit);
         }
         let budgets: [(Option<u64>, Set); 9] = [
             (self.max_operations, Sandbox::max_operations),
@@ -142,6 +224,12 @@ impl Permissions {
             builder = builder.secret(name, text, hosts);
         }
         Ok(builder)
+    }
+}
+
+fn replace<T>(mine: &mut Vec<T>, others: Vec<T>) {
+    if !others.is_empty() {
+        *mine = others;
     }
 }
 
@@ -201,7 +289,36 @@ fn parse_secret(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn parse_time(text: &str) -> Result<Duration, String> {
+/// The same in a file.
+fn secrets<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<(String, String)>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    texts.iter().map(|text| parse_secret(text).map_err(D::Error::custom)).collect()
+}
+
+/// An amount in a file: a number, or a text with a unit.
+fn amount<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    match NumberOrText::deserialize(from)? {
+        NumberOrText::Number(number) => Ok(Some(number)),
+        NumberOrText::Text(text) => parse_amount(&text).map(Some).map_err(D::Error::custom),
+    }
+}
+
+/// A time in a file: seconds, or a text with a unit.
+pub(crate) fn time<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    match NumberOrText::deserialize(from)? {
+        NumberOrText::Number(seconds) => Ok(Some(Duration::from_secs(seconds))),
+        NumberOrText::Text(text) => parse_time(&text).map(Some).map_err(D::Error::custom),
+    }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum NumberOrText {
+    Number(u64),
+    Text(String),
+}
+
+pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
     let (number, unit) = text.split_at(text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
     let factor = match unit {
         "ms" => 0.001,
