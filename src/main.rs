@@ -56,6 +56,13 @@ enum Command {
     ///
     /// Exit codes: as for serve.
     Worker(Box<cli::serve::Work>),
+    /// Run scripts by a service elsewhere, and see their output here.
+    ///
+    /// Ctrl-C ends the script there; a connection that is lost is made again, and nothing of the output is missed.
+    ///
+    /// Exit codes: 0, 1 for an error of the script or of the service, 2 for wrong usage, 124 at the time limit, 130 when
+    /// interrupted.
+    Client(cli::client::Client),
 }
 
 #[derive(clap::Args)]
@@ -106,5 +113,6 @@ fn main() -> ExitCode {
         Command::Demo => cli::demo::demo(),
         Command::Serve(serve) => cli::serve::serve(&serve),
         Command::Worker(work) => cli::serve::work(&work),
+        Command::Client(client) => cli::client::client(&client),
     }
 }

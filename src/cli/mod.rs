@@ -1,6 +1,7 @@
 //! The commands of the binary, one file each. The library does not know them.
 
 pub(crate) mod check;
+pub(crate) mod client;
 pub(crate) mod demo;
 mod demo_server;
 mod host;

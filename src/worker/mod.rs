@@ -106,7 +106,7 @@ impl Worker {
             }
             while jobs.try_join_next().is_some() {}
         }
-        tracing::info!(worker = self.name, running = jobs.len(), "no more jobs are taken");
+        tracing::info!(worker = self.name, running = self.running.load(Ordering::Relaxed), "no more jobs are taken");
         let rest = async { while jobs.join_next().await.is_some() {} };
         if tokio::time::timeout(drain, rest).await.is_err() {
             let _ = hand_back.send(true);
