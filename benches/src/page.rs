@@ -13,7 +13,7 @@ use crate::results::{Cell, Part, Table, digits, folder};
 use crate::scenarios;
 
 /// Parts in the order of the page; any other ones follow by name.
-const PARTS: [&str; 4] = ["curves", "scale", "instructions", "footprint"];
+const PARTS: [&str; 5] = ["curves", "scale", "service", "instructions", "footprint"];
 
 /// The end of the page, which no measurement changes.
 const HOW: &str = include_str!("how.md");
