@@ -19,6 +19,10 @@ need nginx nginx-light
 need tinyproxy tinyproxy-bin
 need squid squid
 need danted dante-server
+need redis-server redis-server
+need redis-cli redis-tools
+need chromium chromium
+need chromedriver chromium-driver
 need openssl openssl
 need kill procps
 need valgrind valgrind
@@ -83,7 +87,7 @@ cargo fmt --all -- --check
 
 step "lints"
 cargo clippy --all-features --all-targets -- -D warnings
-for features in "" "static-curl" "static-curl,gzip" "static-curl,brotli,script" "static-curl,stripe" "static-curl,zstd,json,tracing"; do
+for features in "" "static-curl" "static-curl,gzip" "static-curl,brotli,script" "static-curl,stripe" "static-curl,queue" "static-curl,redis" "static-curl,worker" "static-curl,server" "static-curl,zstd,json,tracing"; do
     echo "library with features: ${features:-none}"
     cargo clippy --lib --no-default-features --features "$features" -- -D warnings
 done

@@ -48,6 +48,8 @@ mod har;
 mod injection;
 mod interceptors;
 mod isahc;
+#[cfg(feature = "cli")]
+mod kills;
 mod limits;
 mod names;
 #[cfg(feature = "script")]
