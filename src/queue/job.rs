@@ -202,7 +202,7 @@ impl NewJob {
         if self.same_by_key {
             return "the key".into();
         }
-        let what = (&self.script, &self.name, &self.args, self.priority, self.timeout_ms, self.not_before.is_some());
+        let what = (&self.script, &self.name, &self.args, self.priority, self.timeout_ms);
         let text = serde_json::to_vec(&what).unwrap_or_default();
         Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect()
     }
