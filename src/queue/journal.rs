@@ -117,7 +117,14 @@ impl Journal {
             }
         })?;
         let opened = started.recv().unwrap_or_else(|_| Err(io::Error::other("the thread of the journal has ended")));
-        let (lines, whole) = opened?;
+        let (lines, whole) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                // It has the lock until it has ended.
+                let _ = thread.join();
+                return Err(error);
+            }
+        };
         let journal = Self { orders: Some(orders), thread: Some(thread), broken, written: whole, fresh: whole };
         Ok((journal, lines))
     }
