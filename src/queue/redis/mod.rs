@@ -7,7 +7,7 @@
 //!
 //! | key | type | holds |
 //! |---|---|---|
-//! | `job:ID` | hash | a job: `new` as it was submitted, `head` without its texts, `state`, `attempts`, `max`, `created`, `due`, `started`, `finished`, `worker`, `delivery`, `entry` (its id in the stream), `ending`, `outcome`, `brief`, `key`, `told` and `bytes` (of its events). Expires when it has ended and was kept long enough, dead letters never. |
+//! | `job:ID` | hash | a job: `new` as it was submitted, `head` without its texts, `state`, `attempts`, `max`, `created`, `due`, `started`, `finished`, `worker`, `delivery`, `entry` (its id in the stream), `ending`, `outcome`, `brief`, `key`, `told` and `bytes` (of its events). Removed when it has ended and was kept long enough, dead letters not; expires a minute later where no process is there to do that. |
 //! | `events:ID` | list | `TIME KIND JSON`, the last ones. Expires with the job. |
 //! | `jobs:PRIORITY:TENANT` | stream | an entry for each job that could run or runs; group `workers`, a consumer for each worker; `-` has those that were handed back. What has ended is acknowledged and deleted. |
 //! | `turns:PRIORITY` | sorted set | tenants with jobs that could run; the lowest is next |

@@ -117,11 +117,6 @@ impl Place {
         self.queue(|_| {}).await
     }
 
-    /// Whether a call crosses a socket.
-    pub(crate) fn is_remote(&self) -> bool {
-        !matches!(&*self.0, Kind::Memory(_) | Kind::Journal(..))
-    }
-
     pub(crate) fn name(&self) -> &'static str {
         match &*self.0 {
             Kind::Memory(_) => "memory",

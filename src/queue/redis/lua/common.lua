@@ -163,8 +163,9 @@ local function finish(j, how)
     count('dead', j.tenant, 1)
   else
     redis.call('ZADD', P .. 'ended', now, j.tenant .. '/' .. j.id)
-    redis.call('PEXPIRE', job, S.keep)
-    redis.call('PEXPIRE', P .. 'events:' .. j.id, S.keep)
+    -- `tend` forgets it, with all that leads to it. Later than that, in case that nobody tends the queue any more.
+    redis.call('PEXPIRE', job, S.keep + 60000)
+    redis.call('PEXPIRE', P .. 'events:' .. j.id, S.keep + 60000)
   end
   -- The oldest make room for the newest.
   while redis.call('ZCARD', ended) > S.kept_per_tenant do
