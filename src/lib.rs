@@ -60,6 +60,7 @@
 //! | `stripe` | no | payments by Stripe, in scripts and in Rust (module `stripe`) |
 //! | `tracing` | no | a span for each request |
 //! | `queue` | no | jobs that wait for workers (module `queue`) |
+//! | `redis` | no | jobs that processes share, in Redis (type `queue::RedisQueue`) |
 //! | `worker` | no | what runs jobs' scripts (module `worker`) |
 //! | `server` | no | the service: JSON-RPC, webhooks, the console (module `server`) |
 //! | `cli` | no | the `marmot` command |

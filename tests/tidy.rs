@@ -121,7 +121,10 @@ fn the_pure_code_does_not_read_the_clock() {
         let files = ["agent/timer.rs", "client/redirect.rs", "client/hsts.rs", "client/kept.rs", "queue/ledger.rs"];
         // The jar is the public face of the cookies, and gives them the time.
         let cookies = path.starts_with("src/cookies") && !path.ends_with("jar.rs");
-        let pure = cookies || ["src/handler", "src/client/alt_svc", "src/server/state.rs", "src/server/protocol.rs"].iter().any(|folder| path.starts_with(folder));
+        let pure = cookies
+            || ["src/handler", "src/client/alt_svc", "src/server/state.rs", "src/server/protocol.rs"]
+                .iter()
+                .any(|folder| path.starts_with(folder));
         if pure || files.iter().any(|file| path.ends_with(file)) {
             let code: String = text.split("#[cfg(test)]").next().unwrap_or_default().lines().map(code).collect();
             assert!(

@@ -87,6 +87,7 @@ impl Bells {
         for notify in all {
             notify.notify_waiters();
         }
+        self.0.work.notify_waiters();
         self.ring_for_work();
     }
 

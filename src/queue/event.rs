@@ -23,6 +23,19 @@ pub enum EventKind {
     Result,
 }
 
+impl EventKind {
+    /// Its name, as JSON has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Started => "started",
+            Self::Log => "log",
+            Self::Http => "http",
+            Self::Result => "result",
+        }
+    }
+}
+
 /// An event, before it has a number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NewEvent {

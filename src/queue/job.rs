@@ -83,6 +83,15 @@ pub enum Priority {
 impl Priority {
     /// All of them, the first one first.
     pub const ALL: [Self; 3] = [Self::High, Self::Normal, Self::Low];
+
+    /// Its name, as JSON has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Normal => "normal",
+            Self::Low => "low",
+        }
+    }
 }
 
 /// What a job came from.
@@ -178,6 +187,12 @@ impl NewJob {
         Ok(())
     }
 
+    /// What stands for the script in a list.
+    pub(super) fn first_line(&self) -> String {
+        let line = self.script.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+        line.chars().take(80).collect()
+    }
+
     fn size(&self) -> usize {
         serde_json::to_vec(self).map_or(usize::MAX, |text| text.len())
     }
@@ -187,7 +202,7 @@ impl NewJob {
         if self.same_by_key {
             return "the key".into();
         }
-        let what = (&self.script, &self.name, &self.args, self.priority, self.timeout_ms, self.not_before.is_some());
+        let what = (&self.script, &self.name, &self.args, self.priority, self.timeout_ms);
         let text = serde_json::to_vec(&what).unwrap_or_default();
         Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -501,14 +516,10 @@ pub struct Summary {
 
 impl From<&Job> for Summary {
     fn from(job: &Job) -> Self {
-        let first = || {
-            let line = job.new.script.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-            line.chars().take(80).collect()
-        };
         Self {
             id: job.id,
             state: job.state,
-            title: job.new.name.clone().unwrap_or_else(first),
+            title: job.new.name.clone().unwrap_or_else(|| job.new.first_line()),
             priority: job.new.priority,
             origin: job.new.origin.clone(),
             attempts: job.attempts,

@@ -88,35 +88,43 @@ impl Journal {
     ///
     /// Where the file cannot be read or written, is used by another process, or is no journal.
     pub(super) fn open(path: &Path) -> io::Result<(Self, Vec<Line>)> {
-        let file = OpenOptions::new().create(true).truncate(false).read(true).append(true).open(path)?;
-        // The lock is on a file of its own, as the journal is replaced now and then.
-        let beside = beside(path, "lock");
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&beside)?;
-        let mut lock = fd_lock::RwLock::new(lock);
-        // Kept for as long as the thread lives, which owns both.
-        let (lines, whole) = read(&file, path)?;
-        if file.metadata()?.len() > whole {
-            file.set_len(whole)?;
-        }
         let (orders, receiver) = crossbeam_channel::unbounded();
         let broken = Arc::new(AtomicBool::new(false));
         let (flag, path) = (broken.clone(), path.to_owned());
         let (ready, started) = crossbeam_channel::bounded(1);
+        // The thread has the lock for as long as it lives.
         let thread = thread::Builder::new().name("marmot-journal".into()).spawn(move || {
-            let Ok(_lock) = lock.try_write() else {
-                let _ = ready.send(false);
-                return;
+            let mut lock = match lock_file(&path) {
+                Ok(lock) => lock,
+                Err(error) => return drop(ready.send(Err(error))),
             };
-            let _ = ready.send(true);
+            let Ok(_lock) = lock.try_write() else {
+                let error = io::Error::new(io::ErrorKind::WouldBlock, "another process uses this journal");
+                return drop(ready.send(Err(error)));
+            };
+            // Not before: the other process may be writing a line, or putting another file in its place.
+            let file = match open(&path) {
+                Ok((file, lines, whole)) => {
+                    let _ = ready.send(Ok((lines, whole)));
+                    file
+                }
+                Err(error) => return drop(ready.send(Err(error))),
+            };
             let mut writer = Writer { file, path, synced: true };
             if let Err(error) = writer.work(&receiver) {
                 flag.store(true, Ordering::SeqCst);
                 tracing::error!(path = %writer.path.display(), %error, "the journal cannot be written");
             }
         })?;
-        if started.recv() != Ok(true) {
-            return Err(io::Error::new(io::ErrorKind::WouldBlock, "another process uses this journal"));
-        }
+        let opened = started.recv().unwrap_or_else(|_| Err(io::Error::other("the thread of the journal has ended")));
+        let (lines, whole) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                // It has the lock until it has ended.
+                let _ = thread.join();
+                return Err(error);
+            }
+        };
         let journal = Self { orders: Some(orders), thread: Some(thread), broken, written: whole, fresh: whole };
         Ok((journal, lines))
     }
@@ -182,6 +190,22 @@ fn beside(path: &Path, what: &str) -> PathBuf {
     name.push(".");
     name.push(what);
     path.with_file_name(name)
+}
+
+/// A file of its own, as the journal is replaced now and then.
+fn lock_file(path: &Path) -> io::Result<fd_lock::RwLock<File>> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(beside(path, "lock"))?;
+    Ok(fd_lock::RwLock::new(file))
+}
+
+/// The file, its lines, and its length without a last line that was not written to its end.
+fn open(path: &Path) -> io::Result<(File, Vec<Line>, u64)> {
+    let file = OpenOptions::new().create(true).truncate(false).read(true).append(true).open(path)?;
+    let (lines, whole) = read(&file, path)?;
+    if file.metadata()?.len() > whole {
+        file.set_len(whole)?;
+    }
+    Ok((file, lines, whole))
 }
 
 /// All lines, and where the last whole one ends.

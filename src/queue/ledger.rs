@@ -16,9 +16,9 @@ use super::record::{Record, RecordKind};
 use super::{QueueError, Settings, Stats, WorkerReport};
 
 /// Workers that have said nothing for this long are gone.
-const WORKER_GONE: u64 = 30_000;
+pub(super) const WORKER_GONE: u64 = 30_000;
 /// When those who find the queue full may try again.
-const FULL: Duration = Duration::from_secs(1);
+pub(super) const FULL: Duration = Duration::from_secs(1);
 
 /// What a change means for the world outside.
 #[derive(Debug, Default)]
@@ -286,8 +286,7 @@ impl Ledger {
     pub(super) fn retry(&mut self, tenant: &str, id: JobId, now: u64) -> Result<Job, QueueError> {
         let state = self.entry(tenant, id)?.job.state;
         if !state.has_ended() || state == State::Succeeded {
-            let name = state.name();
-            return Err(QueueError::Invalid(format!("a job that is {name} cannot run again; submit it anew")));
+            return Err(not_again(state.name()));
         }
         self.orders += 1;
         let order = self.orders;
@@ -418,7 +417,8 @@ impl Ledger {
             entry.job.outcome = Some(outcome);
         });
         let Some(entry) = self.jobs.get(&id) else { return };
-        let (data, tenant) = (result(&entry.job), entry.job.new.tenant.clone());
+        let outcome = entry.job.outcome.as_ref();
+        let (data, tenant) = (outcome.map(result).unwrap_or_default(), entry.job.new.tenant.clone());
         self.told(id, EventKind::Result, now, data);
         // The oldest make room for the newest.
         while let Some(tenant) = self.tenants.get(&tenant)
@@ -478,7 +478,8 @@ impl Ledger {
     fn lose(&mut self, id: JobId, now: u64) {
         let Some(job) = self.jobs.get(&id).map(|entry| &entry.job) else { return };
         if job.attempts >= job.new.max_attempts && job.ending.is_none() {
-            let outcome = given_up(job);
+            let worker = job.worker.as_deref().unwrap_or("its worker");
+            let outcome = given_up(&job.attempts.to_string(), worker);
             return self.end(id, outcome, now);
         }
         self.redelivered += u64::from(job.ending.is_none());
@@ -619,7 +620,7 @@ impl Ledger {
             if running {
                 self.lose(id, now);
             } else if ended && let Some(entry) = self.jobs.get(&id) {
-                let data = result(&entry.job);
+                let data = entry.job.outcome.as_ref().map(result).unwrap_or_default();
                 self.told(id, EventKind::Result, finished, data);
             }
         }
@@ -646,17 +647,20 @@ pub(super) fn ended_by(cause: Cause) -> Outcome {
 }
 
 /// The outcome of a dead letter.
-pub(super) fn given_up(job: &Job) -> Outcome {
-    let worker = job.worker.as_deref().unwrap_or("its worker");
-    let message = format!("delivered {} times, and no worker has finished it; the last one was {worker}", job.attempts);
+pub(super) fn given_up(attempts: &str, worker: &str) -> Outcome {
+    let message = format!("delivered {attempts} times, and no worker has finished it; the last one was {worker}");
     Outcome::failed(State::Dead, "dead", message)
 }
 
+/// Why a job that has not ended badly cannot be retried.
+pub(super) fn not_again(state: &str) -> QueueError {
+    QueueError::Invalid(format!("a job that is {state} cannot run again; submit it anew"))
+}
+
 /// What is told of the end of a job.
-pub(super) fn result(job: &Job) -> serde_json::Value {
-    let outcome = job.outcome.clone().unwrap_or_default();
+pub(super) fn result(outcome: &Outcome) -> serde_json::Value {
     json!({
-        "state": job.state,
+        "state": outcome.state(),
         "value": outcome.value,
         "failure": outcome.failure,
         "duration_ms": outcome.duration_ms,

@@ -82,7 +82,7 @@ impl MemoryQueue {
         for id in effects.orders {
             self.bells.ring_for_orders(id);
         }
-        if effects.work > 0 {
+        for _ in 0..effects.work {
             self.bells.ring_for_work();
         }
         (changed, receipt)

@@ -1,6 +1,7 @@
 //! Jobs that wait for workers, and what became of them. Runs no script and knows no connection.
 //!
-//! [`Queue`] is the contract; [`MemoryQueue`] keeps it within one process. What all promise:
+//! [`Queue`] is the contract; [`MemoryQueue`] keeps it within one process, `RedisQueue` (feature `redis`) for several. What
+//! all promise:
 //!
 //! - A job that was accepted is kept until it has ended, and its [`Outcome`] for a time after that.
 //! - It is delivered *at least once*: a [`Lease`] lasts some time and is renewed; where that fails, the job is delivered again,
@@ -17,6 +18,7 @@
 //! - `job`: what jobs are. `event`: what is told of one while it runs. `record`: what else a queue keeps.
 //! - `bells`: who is woken. `wait`: waiting for the end of a job.
 //! - `ledger`: the rules of the memory queue, without a clock. `memory`: the queue around it. `journal`: its file.
+//! - `redis`: the queue that processes share, with the same rules as scripts that run within Redis.
 
 mod bells;
 mod event;
@@ -25,6 +27,8 @@ mod journal;
 mod ledger;
 mod memory;
 mod record;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod settings;
 mod wait;
 
@@ -43,6 +47,8 @@ pub use self::job::{
 };
 pub use self::memory::MemoryQueue;
 pub use self::record::{Record, RecordKind};
+#[cfg(feature = "redis")]
+pub use self::redis::RedisQueue;
 pub use self::settings::Settings;
 pub use self::wait::wait_for_end;
 

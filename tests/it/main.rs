@@ -59,6 +59,8 @@ mod openapi_wrong;
 #[cfg(feature = "script")]
 mod promises;
 mod proxies;
+#[cfg(feature = "queue")]
+mod queue;
 mod redirects;
 #[cfg(feature = "stripe")]
 mod reference;

@@ -13,6 +13,7 @@
 //! - `service::Service` (feature `cli`): a small API that keeps what it is given, for the example scripts.
 //! - `pets` (feature `stripe`): the server of the examples in `docs/script-reference.md`, which `reference` reads.
 //! - [`Nginx`]: a real nginx for TLS and HTTP/2, with certificates of our own authority, good and bad.
+//! - `redis` (feature `redis`): real Redis servers, alone or as a cluster.
 //! - [`Tinyproxy`], [`Squid`], [`Danted`]: real proxies. [`Socks`]: one of our own that tells what it was asked.
 //!
 //! Ports are chosen by the system. Each server stops when it is dropped, closes its connections and joins its
@@ -36,6 +37,8 @@ pub mod pets;
 mod program;
 mod proxies;
 mod raw;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod reference;
 mod request;
 mod responder;

@@ -13,7 +13,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use marmot::queue::{MemoryQueue, Queue};
+use marmot::queue::redis::RedisQueue;
+use marmot::queue::{MemoryQueue, Queue, QueueError};
 use marmot::server::{Server, Tokens};
 use marmot::telemetry::Telemetry;
 use marmot::worker::Worker;
@@ -296,10 +297,14 @@ async fn queue(file: &File) -> Result<Arc<dyn Queue>, Failed> {
                     .map_err(|error| Failed::Start(format!("the journal `{}`: {error}", path.display())))?,
             ),
         }),
-        other => Err(Failed::Usage(format!(
-            "`{}` is no queue: `memory` or `redis://HOST:PORT`",
-            other.split('@').next_back().unwrap_or_default()
-        ))),
+        address => {
+            let name = file.common.queue_name.as_deref().unwrap_or("default");
+            match RedisQueue::connect(address, name, settings).await {
+                Ok(queue) => Ok(Arc::new(queue)),
+                Err(error @ QueueError::Invalid(_)) => Err(Failed::Usage(error.to_string())),
+                Err(error) => Err(Failed::Start(error.to_string())),
+            }
+        }
     }
 }
 
