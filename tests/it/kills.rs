@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -13,7 +12,8 @@ use marmot::http::Request;
 use marmot::{HttpClient, ReadResponseExt as _};
 use serde_json::{Value, json};
 
-use crate::support::{Server, free_ports};
+use crate::support::Server;
+use crate::support::redis::Redis;
 
 const JOBS: usize = 1_000;
 const WORKERS: usize = 4;
@@ -40,19 +40,6 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-fn redis(folder: &Path, port: u16) -> Process {
-    let mut command = Command::new("redis-server");
-    command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--loglevel", "warning"]);
-    command.arg("--port").arg(port.to_string()).arg("--dir").arg(folder).stdout(Stdio::null());
-    let process = Process::start(&mut command);
-    let end = Instant::now() + Duration::from_secs(20);
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(Instant::now() < end, "redis-server does not start; is it installed?");
-        thread::sleep(Duration::from_millis(20));
-    }
-    process
 }
 
 fn marmot(arguments: &[&str], common: &[String]) -> Command {
@@ -102,13 +89,12 @@ impl Service {
 #[test]
 fn a_thousand_jobs_survive_workers_and_a_redis_that_are_killed() {
     let folder = tempfile::tempdir().unwrap();
-    let port = free_ports(1).unwrap()[0];
-    let mut store = redis(folder.path(), port);
+    let mut store = Redis::start();
     let effects = Server::start(|_, responder| responder.text(200, "done"));
     let config = folder.path().join("marmot.toml");
     std::fs::write(&config, "[jobs]\nlease = \"2s\"\n").unwrap();
     let common: Vec<String> = [
-        ("--queue", format!("redis://127.0.0.1:{port}")),
+        ("--queue", store.url()),
         ("--config", config.display().to_string()),
         ("--allow", effects.origin()),
         ("--allow-address", "127.0.0.1".into()),
@@ -160,7 +146,7 @@ fn a_thousand_jobs_survive_workers_and_a_redis_that_are_killed() {
             thread::sleep(Duration::from_secs(4));
             store.kill();
             thread::sleep(Duration::from_millis(300));
-            store = redis(folder.path(), port);
+            store.start_again();
         }
         let ids = ended.join();
         done.store(true, Ordering::SeqCst);
