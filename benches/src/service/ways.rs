@@ -51,7 +51,7 @@ impl Way {
             ways.push(Self::queue("journal", journal, script).keep(folder));
         }
         if wanted("redis")
-            && let Some(redis) = Redis::start().await?
+            && let Some(redis) = Redis::start()?
         {
             let queue = redis.queue(settings()).await?;
             work(&queue, base)?;
