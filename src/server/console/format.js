@@ -34,6 +34,7 @@ export function badge(state, ending) {
 export function duration(ms) {
   if (ms === null || ms === undefined || Number.isNaN(ms)) return "–";
   const number = (value, digits) => value.toLocaleString(undefined, { maximumFractionDigits: digits });
+  if (ms === 0) return "< 1 ms";
   if (ms < 10) return `${number(ms, 1)} ms`;
   if (ms < 1000) return `${number(ms, 0)} ms`;
   if (ms < 59_950) return `${number(ms / 1000, ms < 10_000 ? 2 : 1)} s`;

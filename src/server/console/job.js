@@ -78,9 +78,10 @@ export function show(main, { id }) {
       args.replaceChildren(h("h2", {}, "Arguments"), job.args === null || job.args === undefined ? h("p", { class: "note" }, "None.") : block(pretty(job.args), "Arguments"));
       args.hidden = false;
     }
-    const used = Object.entries(job.outcome?.usage ?? {}).filter(([name]) => USAGE[name]);
+    const usages = job.outcome?.usage ?? {};
+    const used = Object.entries(USAGE).filter(([name]) => usages[name] !== undefined);
     usage.hidden = used.length === 0;
-    if (used.length) usage.replaceChildren(h("h2", {}, "Usage"), h("dl", { class: "facts" }, used.map(([name, value]) => fact(USAGE[name][0], USAGE[name][1](value)))));
+    if (used.length) usage.replaceChildren(h("h2", {}, "Usage"), h("dl", { class: "facts" }, used.map(([name, [label, show]]) => fact(label, show(usages[name])))));
   };
   const event = ({ seq, at, kind, data }) => {
     told += 1;
@@ -142,7 +143,7 @@ function factsOf(job) {
     job.not_before ? fact("Not before", time(job.not_before)) : null,
     job.started_at ? fact("Started", time(job.started_at), h("span", { class: "muted" }, ` after ${duration(job.started_at - job.created_at)}`)) : null,
     job.finished_at ? fact("Ended", time(job.finished_at)) : null,
-    job.outcome ? fact("Ran for", duration(job.outcome.duration_ms)) : null,
+    job.outcome && job.state !== "dead" ? fact("Ran for", duration(job.outcome.duration_ms)) : null,
     fact("Time limit", duration(job.timeout_ms)),
     fact("Attempts", attempts),
     job.worker ? fact("Worker", h("code", {}, job.worker)) : null,

@@ -61,7 +61,7 @@ function scheduleRow(schedule) {
 
 async function showScript(main, name) {
   main.append(h("p", { class: "crumb" }, h("a", { href: "#/library" }, "Library"), h("span", { "aria-hidden": "true" }, " / "), name), h("h1", {}, name));
-  const place = h("div", {}, h("p", { class: "note" }, "Loading…"));
+  const place = h("div", { class: "script-page" }, h("p", { class: "note" }, "Loading…"));
   main.append(place);
   let script;
   try {

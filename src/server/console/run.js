@@ -1,7 +1,7 @@
 // The page "Run": a script is written, run, and followed.
 
 import { alarm, button, h, put } from "./dom.js";
-import { editor, listing } from "./code.js";
+import { editor } from "./code.js";
 import { hasEnded } from "./format.js";
 import { call, explain, fresh } from "./rpc.js";
 import { Trail } from "./trail.js";
@@ -110,7 +110,6 @@ export function show(main, { me }) {
   const follow = (id, script) => {
     trail?.stop();
     latest = { id, script };
-    const title = h("h2", {}, h("a", { href: `#/run/${id}`, class: "plain" }, "This run"));
     trail = new Trail(id, {
       changed: (job) => {
         const ended = !job || hasEnded(job.state);
@@ -120,12 +119,11 @@ export function show(main, { me }) {
         const failure = job?.outcome?.failure;
         // Only where the script is still the one that has failed.
         code.mark(failure?.line && code.area.value === script ? failure.line : null);
-        if (failure?.line) jump.replaceChildren(listing(script, failure), button(`Go to line ${failure.line}`, () => code.go(failure.line, failure.column)));
-        else jump.replaceChildren();
+        jump.replaceChildren(...(failure?.line ? [button(`Go to line ${failure.line}`, () => code.go(failure.line, failure.column))] : []));
       },
     });
     const jump = h("div", { class: "jump" });
-    result.replaceChildren(h("div", { class: "row" }, title, h("a", { href: `#/run/${id}` }, "All of it")), trail.state, trail.end, jump, trail.log, trail.requests);
+    result.replaceChildren(h("div", { class: "row" }, h("h2", {}, "This run"), h("a", { href: `#/run/${id}`, id: "open" }, "Open its page")), trail.state, trail.end, jump, trail.log, trail.requests);
   };
 
   const stop = async () => {

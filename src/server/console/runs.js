@@ -160,7 +160,7 @@ function row(job) {
   element.update = (job) => {
     state.update(job.state);
     put(error, job.error ?? "");
-    put(took, job.duration_ms === undefined ? "–" : duration(job.duration_ms));
+    put(took, job.duration_ms === undefined || job.state === "dead" ? "–" : duration(job.duration_ms));
   };
   return element;
 }

@@ -98,7 +98,7 @@ export class Trail {
     if (job.state === "running" && this.started) text = `for ${duration(Math.floor((Date.now() - this.started) / 100) * 100)}`;
     else if (job.state === "queued") text = "waiting for a worker";
     else if (job.state === "delayed") text = "waiting for its time";
-    else if (job.outcome) text = `after ${duration(job.outcome.duration_ms)}`;
+    else if (job.outcome && job.state !== "dead") text = `after ${duration(job.outcome.duration_ms)}`;
     put(this.clock, text);
   }
 

@@ -31,7 +31,7 @@ export function phases(request) {
     ["first", first - tls],
     ["transfer", total - first],
   ];
-  return parts.filter(([name, ms]) => ms > (name === "before" ? 0.5 : 0));
+  return parts.filter(([name, ms]) => ms > (name === "before" ? 1 : 0));
 }
 
 /** The table, with `set(requests)`. */
@@ -60,7 +60,7 @@ export function waterfall() {
     ),
     body,
   );
-  const element = h("div", {}, table, key);
+  const element = h("div", { class: "fall" }, table, key);
   element.set = (requests) => {
     const sorted = [...requests].sort((a, b) => a.start_ms - b.start_ms);
     const end = Math.max(1, ...sorted.map((request) => request.start_ms + request.duration_ms));
