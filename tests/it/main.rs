@@ -26,6 +26,8 @@ mod check;
 #[cfg(feature = "cli")]
 mod command;
 mod connections;
+#[cfg(all(feature = "worker", feature = "server"))]
+mod console;
 mod cookies;
 mod decompression;
 #[cfg(feature = "script")]
