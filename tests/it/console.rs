@@ -20,11 +20,11 @@ use crate::support::Server;
 use crate::support::webdriver::{Browser, key};
 
 const LIMIT: Duration = Duration::from_secs(15);
-const TOKEN: &str = "0123456789abcdef-of-alice";
+pub(crate) const TOKEN: &str = "0123456789abcdef-of-alice";
 
 /// A service to be looked at, with an API that its scripts may ask.
-struct Place {
-    api: Server,
+pub(crate) struct Place {
+    pub(crate) api: Server,
     queue: Arc<MemoryQueue>,
     address: SocketAddr,
     options: ServerOptions,
@@ -45,6 +45,10 @@ impl Gate {
         self.1.notify_all();
     }
 
+    fn shut(&self) {
+        *self.0.lock().unwrap() = false;
+    }
+
     fn is_open(&self, patience: Duration) -> bool {
         let guard = self.0.lock().unwrap();
         *self.1.wait_timeout_while(guard, patience, |open| !*open).unwrap().0
@@ -52,14 +56,14 @@ impl Gate {
 }
 
 impl Place {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let mut place = Self::with(Settings::default(), ServerOptions::default());
         place.work();
         place
     }
 
     /// Without a worker.
-    fn with(settings: Settings, mut options: ServerOptions) -> Self {
+    pub(crate) fn with(settings: Settings, mut options: ServerOptions) -> Self {
         let gate = Arc::new(Gate::default());
         let api = Server::start({
             let gate = gate.clone();
@@ -113,7 +117,7 @@ impl Place {
         self.runtime.block_on(async { tokio::time::timeout(LIMIT, serving).await.unwrap().unwrap() });
     }
 
-    fn work(&mut self) {
+    pub(crate) fn work(&mut self) {
         let host = self.api.origin();
         let engines = Engines::new(move |_| {
             let sandbox = Sandbox::new().hosts([host.clone()]);
@@ -130,12 +134,12 @@ impl Place {
         self.working = Some((stop, working));
     }
 
-    fn url(&self, hash: &str) -> String {
+    pub(crate) fn url(&self, hash: &str) -> String {
         format!("http://{}/{hash}", self.address)
     }
 
     /// A browser that looks at a page of it, and is connected.
-    fn visit(&self, hash: &str) -> Browser {
+    pub(crate) fn visit(&self, hash: &str) -> Browser {
         let browser = Browser::start();
         browser.open(&self.url(hash));
         browser.until_seen("#link[data-state=open]");
@@ -143,7 +147,7 @@ impl Place {
     }
 
     /// What a method answers.
-    fn call(&self, method: &str, params: Value) -> Value {
+    pub(crate) fn call(&self, method: &str, params: Value) -> Value {
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let request = Request::post(self.url("rpc"))
             .header("Content-Type", "application/json")
@@ -155,24 +159,31 @@ impl Place {
         answer["result"].take()
     }
 
-    fn submit(&self, script: &str) -> String {
+    pub(crate) fn submit(&self, script: &str) -> String {
         self.call("job.submit", json!({ "script": script }))["job_id"].as_str().unwrap().to_owned()
     }
 
     /// Waits until a job has ended.
-    fn end(&self, id: &str) -> State {
+    pub(crate) fn end(&self, id: &str) -> State {
         let id: JobId = id.parse().unwrap();
         self.runtime.block_on(wait_for_end(&*self.queue, ALONE, id, LIMIT)).unwrap().state
     }
 
-    /// A job that its worker has taken, and never finishes.
-    fn lose(&self, script: &str) {
-        let mut job = NewJob::new(ALONE, script, 10_000);
-        job.max_attempts = 1;
-        let id = self.runtime.block_on(self.queue.submit(job)).unwrap().id;
-        let lease = self.runtime.block_on(self.queue.lease("the-one-that-died")).unwrap();
-        assert_eq!(lease.unwrap().job.id, id);
-        assert_eq!(self.end(&id.to_string()), State::Dead);
+    /// Jobs that their worker has taken, and never finishes.
+    pub(crate) fn lose(&self, scripts: &[&str]) {
+        let taken: Vec<JobId> = scripts
+            .iter()
+            .map(|script| {
+                let mut job = NewJob::new(ALONE, *script, 10_000);
+                job.max_attempts = 1;
+                self.runtime.block_on(self.queue.submit(job)).unwrap();
+                let lease = self.runtime.block_on(self.queue.lease("the-one-that-died")).unwrap();
+                lease.unwrap().job.id
+            })
+            .collect();
+        for id in taken {
+            assert_eq!(self.end(&id.to_string()), State::Dead);
+        }
     }
 }
 
@@ -187,7 +198,7 @@ impl Drop for Place {
 }
 
 /// Types a script in and runs it.
-fn run(browser: &Browser, script: &str) {
+pub(crate) fn run(browser: &Browser, script: &str) {
     // The editor's own keys are tried elsewhere; here the script is to be what it says.
     browser.run(
         "const area = document.querySelector('#script'); area.value = arguments[0]; area.dispatchEvent(new Event('input'));",
@@ -196,8 +207,14 @@ fn run(browser: &Browser, script: &str) {
     browser.click("#go");
 }
 
+/// Waits for what a list shows, which looks again as when its page comes into view, and not only after its seconds.
+fn until_listed(browser: &Browser, expression: &str) {
+    browser.run("document.dispatchEvent(new Event('visibilitychange'));", &[]);
+    browser.until(expression);
+}
+
 /// Nothing was refused by the page's policy, and nothing went wrong in its scripts.
-fn assert_quiet(browser: &Browser) {
+pub(crate) fn assert_quiet(browser: &Browser) {
     assert_eq!(browser.log(), [""; 0]);
 }
 
@@ -400,8 +417,8 @@ fn dead_letters_are_looked_at_and_run_again() {
     let mut place = Place::with(settings, ServerOptions::default());
     let browser = place.visit("#/dead");
     browser.until_shown("main", "There are no dead letters");
-    (0..4).for_each(|number| place.lose(&format!("// letter {number}\n{number}")));
-    browser.until("document.querySelectorAll('.list tbody tr').length === 4");
+    place.lose(&["// letter 0", "// letter 1", "// letter 2", "// letter 3"]);
+    until_listed(&browser, "document.querySelectorAll('.list tbody tr').length === 4");
     browser.until_shown("#dead-count", "4");
     assert!(browser.text(".list tbody").contains("the-one-that-died"));
     browser.click(".list tbody tr:first-child .title");
@@ -409,11 +426,11 @@ fn dead_letters_are_looked_at_and_run_again() {
     browser.click("#retry");
     browser.until_seen(".badge[data-state=queued]");
     browser.run("history.back()", &[]);
-    browser.until("document.querySelectorAll('.list tbody tr').length === 3");
+    until_listed(&browser, "document.querySelectorAll('.list tbody tr').length === 3");
     browser.click(".list tbody tr:last-child input");
     browser.until_shown("#retry-selected", "(1)");
     browser.click("#retry-selected");
-    browser.until("document.querySelectorAll('.list tbody tr').length === 2");
+    until_listed(&browser, "document.querySelectorAll('.list tbody tr').length === 2");
     browser.click("#retry-all");
     browser.until_seen("dialog[open]");
     browser.press(&[key::ESCAPE]);
@@ -422,13 +439,13 @@ fn dead_letters_are_looked_at_and_run_again() {
     browser.click("#retry-all");
     browser.until_seen("dialog[open]");
     browser.click("dialog .main");
-    browser.until_shown("main", "There are no dead letters");
+    until_listed(&browser, "document.querySelector('main').innerText.includes('There are no dead letters')");
     browser.open(&place.url("#/runs?state=queued"));
-    browser.until("document.querySelectorAll('.list tbody tr').length === 4");
+    until_listed(&browser, "document.querySelectorAll('.list tbody tr').length === 4");
     place.work();
-    browser.until_shown("main", "No run fits");
+    until_listed(&browser, "document.querySelector('.empty')");
     browser.open(&place.url("#/runs?state=succeeded"));
-    browser.until("document.querySelectorAll('.list tbody tr').length === 4");
+    until_listed(&browser, "document.querySelectorAll('.list tbody tr').length === 4");
     assert_quiet(&browser);
 }
 
@@ -461,8 +478,8 @@ fn the_library_is_run_and_the_queue_is_counted() {
     browser.click("#nav a[href='#/queue']");
     browser.until("document.querySelector('.tile dd').innerText === '1'");
     place.work();
-    browser.until_shown(".workers", "worker-1");
-    browser.until("document.querySelector('.tile dd').innerText === '0'");
+    until_listed(&browser, "document.querySelector('.workers').innerText.includes('worker-1')");
+    until_listed(&browser, "document.querySelector('.tile dd').innerText === '0'");
     browser.click("#nav a[href='#/runs']");
     browser.until_shown(".list tbody", "Succeeded");
     browser.click(".list tbody a");
@@ -542,6 +559,47 @@ fn the_page_outlives_a_restart_of_the_server() {
         log.iter().all(|entry| entry.contains("ERR_CONNECTION") || entry.contains("WebSocket connection")),
         "{log:?}"
     );
+}
+
+#[test]
+fn a_run_is_followed_where_websockets_do_not_go_through() {
+    let mut options = ServerOptions::default();
+    options.sessions_per_tenant = 0;
+    let mut place = Place::with(Settings::default(), options);
+    place.work();
+    let browser = Browser::start();
+    browser.open(&place.url(""));
+    browser.until_seen("#go");
+    run(&browser, &format!("print(\"before\");\nhttp_get(\"{}/gate\");\nprint(\"after\");\n17", place.api.origin()));
+    browser.until_shown(".lines", "before");
+    browser.until_shown("#link", "asking instead");
+    place.gate.open();
+    browser.until_seen("#result .badge[data-state=succeeded]");
+    browser.until_shown(".lines", "after");
+    let log = browser.log();
+    assert!(log.iter().all(|entry| entry.contains("WebSocket connection")), "{log:?}");
+}
+
+#[test]
+fn a_run_that_somebody_else_retries_is_followed_again() {
+    let place = Place::start();
+    let api = place.api.origin();
+    let id = place.submit(&format!("let reply = http_get(\"{api}/gate\");\nthrow \"no hay\";"));
+    let browser = place.visit(&format!("#/run/{id}"));
+    place.gate.open();
+    browser.until_seen(".badge[data-state=failed]");
+    browser.until_shown(".error", "no hay");
+    place.gate.shut();
+    place.call("job.retry", json!({ "job_id": id }));
+    // As when the reader comes back to the page.
+    browser.run("document.dispatchEvent(new Event('visibilitychange'));", &[]);
+    browser.until_seen(".badge[data-state=running]");
+    browser.until_shown(".lines", "Back in the queue");
+    assert!(!browser.text("main").contains("no hay\nLine"), "the old end is no longer shown");
+    place.gate.open();
+    browser.until_seen(".badge[data-state=failed]");
+    browser.until_shown(".error", "no hay");
+    assert_quiet(&browser);
 }
 
 #[test]

@@ -28,6 +28,8 @@ mod command;
 mod connections;
 #[cfg(all(feature = "worker", feature = "server"))]
 mod console;
+#[cfg(all(feature = "worker", feature = "server"))]
+mod console_reach;
 mod cookies;
 mod decompression;
 #[cfg(feature = "script")]

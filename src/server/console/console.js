@@ -16,7 +16,6 @@ const main = $("main");
 
 let me = null;
 let view = null;
-let route = "";
 
 function pageOf(hash) {
   const [path, query] = hash.replace(/^#?\/?/, "").split("?");
@@ -63,7 +62,6 @@ function show(moved) {
   place.focus = () => main.focus();
   if (page) view = page.show(place, params);
   else place.append(h("h1", {}, "There is no such page."), h("p", {}, h("a", { href: "#/" }, "Run a script"), " or ", h("a", { href: "#/runs" }, "look at the runs"), "."));
-  route = location.hash;
   if (moved) {
     window.scrollTo(0, 0);
     // Those who do not see the page hear where they are now.
@@ -186,14 +184,12 @@ refreshing(async () => {
   }
 }, 5000);
 
-window.addEventListener("hashchange", () => {
-  if (location.hash === "#main") {
-    // The skip link leads into the page, not to another one.
-    history.replaceState(null, "", route || "#/");
-    main.focus();
-    return;
-  }
-  if (me) show(true);
+// It leads into the page, not to another one.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
 });
+
+window.addEventListener("hashchange", () => me && show(true));
 
 begin();

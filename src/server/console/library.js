@@ -56,7 +56,7 @@ function scriptRow({ name, version, description }) {
 function scheduleRow(schedule) {
   const what = schedule.library ? h("a", { href: `#/library/${encodeURIComponent(schedule.library.split("@")[0])}` }, schedule.library) : h("code", {}, (schedule.script ?? "").trim().split("\n")[0].slice(0, 60));
   const next = schedule.enabled ? (schedule.next[0] ? when(Date.parse(schedule.next[0])) : "never") : "switched off";
-  return cells(schedule.name, [h("span", {}, h("code", {}, schedule.cron), ` ${schedule.time_zone}`), what, next, h("a", { href: `#/runs?schedule=${encodeURIComponent(schedule.name)}`, "aria-label": `Runs of ${schedule.name}` }, "Show")]);
+  return cells(schedule.name, [h("span", {}, h("code", {}, schedule.cron), ` ${schedule.time_zone}`), what, next, h("a", { href: `#/runs?schedule=${encodeURIComponent(schedule.name)}` }, "Show", h("span", { class: "hidden" }, ` the runs of ${schedule.name}`))]);
 }
 
 async function showScript(main, name) {

@@ -159,6 +159,7 @@ function row(job) {
   );
   element.update = (job) => {
     state.update(job.state);
+    element.dataset.state = job.state;
     put(error, job.error ?? "");
     put(took, job.duration_ms === undefined || job.state === "dead" ? "–" : duration(job.duration_ms));
   };

@@ -17,7 +17,7 @@ const LAST = 1500;
  */
 export class Trail {
   constructor(id, { changed = () => {}, told = () => {} } = {}) {
-    Object.assign(this, { id, changed, told, job: null, waiting: [], http: [], started: 0, logged: 0, missed: 0, stopped: false, resulted: false });
+    Object.assign(this, { id, changed, told, job: null, waiting: [], http: [], started: 0, logged: 0, missed: 0, seq: 0, asked: 0, known: 0, stopped: false, resulted: false });
     this.badge = badge("queued");
     this.clock = h("span", { class: "muted" });
     this.spoken = h("span", { class: "hidden", role: "status" });
@@ -30,16 +30,23 @@ export class Trail {
     this.lines.hidden = true;
     this.bars = waterfall();
     this.requests = h("section", { class: "panel", hidden: true }, h("h2", {}, "Requests"), this.bars);
-    this.end = h("section", { class: "panel", hidden: true, "aria-label": "Result" });
+    this.end = h("section", { class: "panel", hidden: true });
     this.ticking = setInterval(() => this.tick(), 200);
     this.linked = () => link.state === "open" && this.look();
+    this.seen = () => document.hidden || this.look();
     link.addEventListener("change", this.linked);
-    this.leave = follow(id, 1, {
+    document.addEventListener("visibilitychange", this.seen);
+    this.follow();
+    this.look();
+  }
+
+  follow() {
+    this.leave?.();
+    this.leave = follow(this.id, this.seq + 1, {
       event: (event) => this.event(event),
       lagged: (missed) => this.lagged(missed),
       failed: (error) => this.fail(error),
     });
-    this.look();
   }
 
   stop() {
@@ -47,13 +54,19 @@ export class Trail {
     clearInterval(this.ticking);
     clearTimeout(this.last);
     link.removeEventListener("change", this.linked);
+    document.removeEventListener("visibilitychange", this.seen);
     this.leave();
   }
 
   /** Looks at the job itself, which knows what events may not tell. */
   async look() {
+    const mine = ++this.asked;
     try {
-      this.know(await call("job.get", { job_id: this.id }));
+      const job = await call("job.get", { job_id: this.id });
+      // Answers may overtake each other, and what is old is not news.
+      if (mine < this.known) return;
+      this.known = mine;
+      this.know(job);
     } catch (error) {
       if (!this.stopped) this.fail(error);
     }
@@ -70,9 +83,11 @@ export class Trail {
       if (this.resulted) this.finish();
       else this.last = setTimeout(() => this.finish(), this.missed || this.logged || !job.outcome?.output ? LAST : 300);
     } else {
-      this.resulted = false;
+      clearTimeout(this.last);
       this.end.hidden = true;
       this.end.replaceChildren();
+      // Somebody has it run again; nothing was told after its end.
+      if (this.ended) this.follow();
       this.ended = null;
     }
     this.changed(job);
@@ -110,6 +125,7 @@ export class Trail {
 
   event(event) {
     if (this.stopped) return;
+    this.seq = event.seq;
     this.told(event);
     switch (event.kind) {
       case "queued":
