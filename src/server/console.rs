@@ -9,12 +9,16 @@ use http::header;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Paths, kinds and texts.
-const FILES: [(&str, &str, &str); 18] = [
+const FILES: [(&str, &str, &str); 21] = [
     ("/", "text/html; charset=utf-8", include_str!("console/index.html")),
-    ("/console.css", "text/css; charset=utf-8", include_str!("console/console.css")),
+    ("/console.css", STYLE, include_str!("console/console.css")),
+    ("/forms.css", STYLE, include_str!("console/forms.css")),
+    ("/tables.css", STYLE, include_str!("console/tables.css")),
+    ("/runs.css", STYLE, include_str!("console/runs.css")),
     ("/icon.svg", "image/svg+xml", include_str!("console/icon.svg")),
     ("/code.js", SCRIPT, include_str!("console/code.js")),
     ("/console.js", SCRIPT, include_str!("console/console.js")),

@@ -29,6 +29,10 @@ mod connections;
 #[cfg(all(feature = "worker", feature = "server"))]
 mod console;
 #[cfg(all(feature = "worker", feature = "server"))]
+mod console_link;
+#[cfg(all(feature = "worker", feature = "server"))]
+mod console_lists;
+#[cfg(all(feature = "worker", feature = "server"))]
 mod console_reach;
 mod cookies;
 mod decompression;
