@@ -51,7 +51,8 @@ const PALE: &str = "
     return { pale, seen, ground: getComputedStyle(document.body).backgroundColor };
 ";
 
-/// What those who hear the page would miss: headings, names of fields and buttons, texts of pictures.
+/// What those who hear the page would miss: headings, names of fields and buttons, texts of pictures. And buttons in whose
+/// texts a line is broken, for those who see it.
 const NAMELESS: &str = "
     const wrong = [];
     if (document.querySelectorAll('h1').length !== 1) wrong.push('not one h1');
@@ -62,6 +63,9 @@ const NAMELESS: &str = "
     }
     for (const element of [...document.querySelectorAll('input, select, textarea')].filter(seen)) {
         if (!element.labels.length && !element.getAttribute('aria-label')) wrong.push(element.outerHTML);
+    }
+    for (const element of [...document.querySelectorAll('button, .badge')].filter(seen)) {
+        if (element.getBoundingClientRect().height > 50) wrong.push(`broken into lines: ${element.innerText}`);
     }
     for (const element of document.querySelectorAll('img:not([alt])')) wrong.push(element.outerHTML);
     for (const element of document.querySelectorAll('[aria-describedby], [aria-labelledby]')) {

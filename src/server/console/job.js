@@ -9,7 +9,7 @@ import { Trail } from "./trail.js";
 
 const USAGE = {
   operations: ["Steps", count],
-  memory: ["Memory, at most", bytes],
+  memory: ["Peak memory", bytes],
   requests: ["Requests", count],
   sent: ["Sent", bytes],
   received: ["Received", bytes],
@@ -96,7 +96,7 @@ export function show(main, { id }) {
     trail?.stop();
     told = 0;
     rows.replaceChildren();
-    trail = new Trail(id, { changed, told: event });
+    trail = new Trail(id, { changed, told: event, excerpt: false });
     state.replaceChildren(trail.state);
     left.replaceChildren(trail.end, trail.log, trail.requests, script, args);
   };

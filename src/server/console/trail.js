@@ -12,12 +12,12 @@ const LINES = 5000;
 const LAST = 1500;
 
 /**
- * A job on the page. `changed(job)` is called whenever the job is known anew, `told(event)` for each event. The parts are
- * `state`, `log`, `requests` and `end`; `stop()` ends it.
+ * A job on the page. `changed(job)` is called whenever the job is known anew, `told(event)` for each event. `excerpt`:
+ * the line of an error is shown with it, where the script itself is not. The parts are `state`, `log`, `requests` and `end`; `stop()` ends it.
  */
 export class Trail {
-  constructor(id, { changed = () => {}, told = () => {} } = {}) {
-    Object.assign(this, { id, changed, told, job: null, waiting: [], http: [], started: 0, logged: 0, missed: 0, seq: 0, asked: 0, known: 0, stopped: false, resulted: false });
+  constructor(id, { changed = () => {}, told = () => {}, excerpt = true } = {}) {
+    Object.assign(this, { id, changed, told, excerpt, job: null, waiting: [], http: [], started: 0, logged: 0, missed: 0, seq: 0, asked: 0, known: 0, stopped: false, resulted: false });
     this.badge = badge("queued");
     this.clock = h("span", { class: "muted" });
     this.spoken = h("span", { class: "hidden", role: "status" });
@@ -215,7 +215,7 @@ export class Trail {
     }
     put(this.silence, "Nothing was printed.");
     this.end.hidden = false;
-    this.end.replaceChildren(...end(job, outcome));
+    this.end.replaceChildren(...end(job, outcome, this.excerpt));
     put(this.spoken, `The run has ended: ${this.badge.textContent}, ${this.clock.textContent}.`);
   }
 }
@@ -226,13 +226,13 @@ function request(data) {
 }
 
 /** How a job has ended: its value, or its error. */
-function end(job, outcome) {
+function end(job, outcome, excerpt) {
   const failure = outcome.failure;
   if (failure) {
     const parts = [h("h2", {}, job.state === "cancelled" ? "Cancelled" : "Error"), h("p", { class: "error" }, failure.message)];
     const place = failure.line ? `Line ${failure.line}${failure.column ? `, column ${failure.column}` : ""}. ` : "";
     parts.push(h("p", { class: "muted" }, place, advice(failure.kind)));
-    if (failure.rendered && failure.line) parts.push(block(failure.rendered, "The place of the error"));
+    if (excerpt && failure.rendered && failure.line) parts.push(block(failure.rendered, "The place of the error"));
     if (failure.value !== undefined && failure.value !== null && typeof failure.value === "object") {
       parts.push(h("details", {}, h("summary", {}, "What was thrown"), block(pretty(failure.value), "What was thrown")));
     }
