@@ -26,6 +26,14 @@ mod check;
 #[cfg(feature = "cli")]
 mod command;
 mod connections;
+#[cfg(all(feature = "worker", feature = "server"))]
+mod console;
+#[cfg(all(feature = "worker", feature = "server"))]
+mod console_link;
+#[cfg(all(feature = "worker", feature = "server"))]
+mod console_lists;
+#[cfg(all(feature = "worker", feature = "server"))]
+mod console_reach;
 mod cookies;
 mod decompression;
 #[cfg(feature = "script")]

@@ -12,6 +12,7 @@
 //!   [`StandIn`]: fakes of Stripe that others have made, where they are installed.
 //! - `service::Service` (feature `cli`): a small API that keeps what it is given, for the example scripts.
 //! - `pets` (feature `stripe`): the server of the examples in `docs/script-reference.md`, which `reference` reads.
+//! - `webdriver::Browser` (feature `server`): no server, but a real browser that visits them.
 //! - [`Nginx`]: a real nginx for TLS and HTTP/2, with certificates of our own authority, good and bad.
 //! - `redis` (feature `redis`): real Redis servers, alone or as a cluster.
 //! - [`Tinyproxy`], [`Squid`], [`Danted`]: real proxies. [`Socks`]: one of our own that tells what it was asked.
@@ -50,6 +51,8 @@ mod socks;
 pub mod stripe;
 mod watched;
 mod standin;
+#[cfg(feature = "server")]
+pub mod webdriver;
 pub mod websocket;
 
 pub use canned::sys::raise_descriptor_limit;
