@@ -8,7 +8,7 @@
 //! # Files
 //!
 //! - `options`: limits and settings. `auth`: tokens, tickets, origins.
-//! - `listen`: connections. `http`: paths. `console`: the page.
+//! - `listen`: connections; `patient`: how long each waits for its peer. `http`: paths. `console`: the page.
 //! - `session`: a WebSocket; `state`: its state machine; `outbox`: what waits to be sent; `subscription`: live events.
 //! - `protocol`: messages. `methods`: what they ask for. `code`: errors. `discover`: the description of all that.
 //! - `library`: named scripts. `schedule`: scripts at times. `hook`: webhooks.
@@ -24,6 +24,7 @@ mod listen;
 mod methods;
 mod options;
 mod outbox;
+mod patient;
 mod protocol;
 mod schedule;
 mod session;
@@ -33,7 +34,7 @@ mod subscription;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -48,6 +49,9 @@ use crate::telemetry::Telemetry;
 
 /// How often a server does what is due in the queue.
 const TEND: Duration = Duration::from_secs(1);
+
+/// How often what is known of callers who are gone is forgotten.
+const SWEEP: Duration = Duration::from_secs(10);
 
 /// A server that listens, and is yet to serve.
 pub struct Server {
@@ -91,6 +95,15 @@ impl Server {
         Ok(self)
     }
 
+    /// Whether [`tls`](Self::tls) would take these.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn check_tls(certificate: &[u8], key: &[u8]) -> io::Result<()> {
+        listen::tls(certificate, key).map(drop)
+    }
+
     /// Where it listens.
     ///
     /// # Errors
@@ -113,10 +126,15 @@ impl Server {
         let scheduling = tokio::spawn(schedule::keep(self.service.clone()));
         let router = http::router(self.service.clone(), stopped.clone(), self.tls.is_some());
         let options = &self.service.options;
-        listen::serve(self.listener, self.tls, router, options, &self.service.telemetry, stopped).await;
-        // WebSockets end on their own, each of which has a receiver.
-        if tokio::time::timeout(options.drain, ended.closed()).await.is_err() {
-            tracing::warn!("some WebSockets were not ended in time");
+        let telemetry = &self.service.telemetry;
+        let connections = listen::serve(self.listener, self.tls, router, options, telemetry, stopped).await;
+        // Both have the same time for the calls that are under way; WebSockets end on their own, each of which has a
+        // receiver.
+        let rest = async {
+            let _ = tokio::join!(tokio::time::timeout(options.drain, connections.shutdown()), ended.closed());
+        };
+        if tokio::time::timeout(options.drain + session::CLOSING, rest).await.is_err() {
+            tracing::warn!("some connections were not ended in time");
         }
         tending.abort();
         scheduling.abort();
@@ -129,9 +147,14 @@ impl std::fmt::Debug for Server {
     }
 }
 
-/// Does what is due in the queue, for as long as the server runs.
+/// Does what is due in the queue and forgets who is gone, for as long as the server runs.
 async fn tend(service: Arc<Service>) {
+    let mut swept = Instant::now();
     loop {
+        if swept.elapsed() >= SWEEP {
+            service.sweep();
+            swept = Instant::now();
+        }
         let next = match service.queue.tend().await {
             Ok(next) => next.unwrap_or(TEND),
             Err(error) => {

@@ -189,7 +189,13 @@ fn check(file: &File) -> Result<(), Failed> {
     let tokens = tokens(file)?;
     file.server_options(tokens)?;
     scripts::engines(file)?;
-    tls(file)?;
+    if let Some((certificate, key)) = tls(file)? {
+        Server::check_tls(certificate.as_bytes(), key.as_bytes()).map_err(|error| error.to_string())?;
+    }
+    let queue = file.common.queue.as_deref().unwrap_or("memory");
+    if queue != "memory" && !queue.starts_with("redis://") && !queue.starts_with("rediss://") {
+        return Err(Failed::Usage(no_queue(queue)));
+    }
     let _ = writeln!(io::stdout(), "the settings are valid");
     Ok(())
 }
@@ -296,11 +302,13 @@ async fn queue(file: &File) -> Result<Arc<dyn Queue>, Failed> {
                     .map_err(|error| Failed::Start(format!("the journal `{}`: {error}", path.display())))?,
             ),
         }),
-        other => Err(Failed::Usage(format!(
-            "`{}` is no queue: `memory` or `redis://HOST:PORT`",
-            other.split('@').next_back().unwrap_or_default()
-        ))),
+        other => Err(Failed::Usage(no_queue(other))),
     }
+}
+
+/// Without a password that may be in it.
+fn no_queue(name: &str) -> String {
+    format!("`{}` is no queue: `memory` or `redis://HOST:PORT`", name.split('@').next_back().unwrap_or_default())
 }
 
 /// Scripts wait most of the time.
