@@ -201,14 +201,20 @@ impl Service {
                 // Begun together, answered in order. The answers wait for one another, so they are bounded together.
                 let size = self.options.backlog();
                 let used = AtomicUsize::new(0);
-                let answers = items.into_iter().map(|item| async {
-                    let id = item.id();
-                    let answer = self.item(caller, line, item).await?;
-                    if used.fetch_add(answer.len(), Ordering::Relaxed) <= size {
-                        return Some(answer);
-                    }
+                let refused = |id| {
                     let message = format!("the answers to a batch have at most {size} bytes; ask for fewer at once");
                     Some(protocol::answer(id, Err(code::limit(message, None))))
+                };
+                let answers = items.into_iter().map(|item| async {
+                    let id = item.id();
+                    if used.load(Ordering::Relaxed) > size {
+                        return refused(id);
+                    }
+                    let answer = self.item(caller, line, item).await?;
+                    if used.fetch_add(answer.len(), Ordering::Relaxed) > size {
+                        return refused(id);
+                    }
+                    Some(answer)
                 });
                 let answers: Vec<_> = answers.collect::<FuturesOrdered<_>>().collect().await;
                 protocol::answers(&answers.into_iter().flatten().collect::<Vec<String>>())

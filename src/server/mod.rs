@@ -44,6 +44,7 @@ pub use self::auth::{ALONE, Tokens};
 pub use self::hook::{Hook, Scheme};
 use self::methods::Service;
 pub use self::options::ServerOptions;
+use crate::ffi;
 use crate::queue::Queue;
 use crate::telemetry::Telemetry;
 
@@ -53,6 +54,9 @@ const TEND: Duration = Duration::from_secs(1);
 /// How often what is known of callers who are gone is forgotten.
 const SWEEP: Duration = Duration::from_secs(10);
 
+/// Descriptors that are kept for what is no connection of a client: requests of scripts, files.
+const FOR_SCRIPTS: u64 = 1_024;
+
 /// A server that listens, and is yet to serve.
 pub struct Server {
     listener: TcpListener,
@@ -61,7 +65,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens at an address; port 0 lets the system choose one.
+    /// Listens at an address; port 0 lets the system choose one. Raises the process's soft limit of descriptors to what
+    /// [`ServerOptions::connections`] needs; where the hard limit is lower, there are fewer connections, and a warning.
     ///
     /// # Errors
     ///
@@ -82,6 +87,8 @@ impl Server {
             ));
         }
         let listener = TcpListener::bind(address).await?;
+        let mut options = options;
+        options.connections = places(options.connections);
         Ok(Self { listener, tls: None, service: Arc::new(Service::new(queue, options, telemetry)) })
     }
 
@@ -145,6 +152,25 @@ impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server").field("address", &self.address().ok()).field("tls", &self.tls.is_some()).finish()
     }
+}
+
+/// How many connections there can be of those that are wanted: scripts need descriptors as well, and who fills all places
+/// must not take them away.
+fn places(wanted: usize) -> usize {
+    let all = u64::try_from(wanted).unwrap_or(u64::MAX).saturating_add(FOR_SCRIPTS);
+    let there = match ffi::descriptors::allow(all) {
+        Ok(there) => there,
+        Err(error) => {
+            tracing::warn!(%error, "the limit of descriptors is not known");
+            return wanted;
+        }
+    };
+    if there >= all {
+        return wanted;
+    }
+    let places = usize::try_from(there.saturating_sub(FOR_SCRIPTS).max(there / 2)).unwrap_or(wanted).min(wanted);
+    tracing::warn!(descriptors = there, "so many descriptors are enough for {places} connections, not for {wanted}");
+    places
 }
 
 /// Does what is due in the queue and forgets who is gone, for as long as the server runs.

@@ -111,17 +111,21 @@ pub(super) async fn serve(
             Action::Drop => break,
         }
     }
-    // Calls that go on could open subscriptions.
-    drop(reader);
-    for (_, task) in line.subscriptions.running.lock().await.drain() {
-        task.abort();
-    }
     // One that has sent what cannot be read is told why, though nothing more is heard of it.
     let closes = matches!(&*orders.borrow(), Some(Order::Close(_)));
     if writes && closes {
         let _ = timeout(CLOSING, &mut writer).await;
     }
     writer.abort();
+    let Reader { stream, mut calls, .. } = reader;
+    drop(stream);
+    // What was asked for just before the end is done all the same.
+    let _ = timeout(CLOSING, async { while calls.join_next().await.is_some() {} }).await;
+    // Calls that go on could open subscriptions.
+    drop(calls);
+    for (_, task) in line.subscriptions.running.lock().await.drain() {
+        task.abort();
+    }
 }
 
 /// What the writer is told to send beside messages.

@@ -46,10 +46,23 @@ impl Marmot {
 
     /// The same, with the files of an earlier one.
     pub fn start_in(folder: std::sync::Arc<TempDir>, settings: &str, flags: &[&str]) -> Self {
+        Self::start_as(command(), folder, settings, flags)
+    }
+
+    /// One that may not open more descriptors than this.
+    pub fn start_with_descriptors(most: usize, settings: &str) -> Self {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("ulimit -n {most} && exec \"$0\" \"$@\"")).arg(env!("CARGO_BIN_EXE_marmot"));
+        shell.stdin(Stdio::null());
+        let folder = tempfile::Builder::new().prefix("marmot-").tempdir().expect("there is room for temporary files");
+        Self::start_as(shell, std::sync::Arc::new(folder), settings, &[])
+    }
+
+    fn start_as(mut command: Command, folder: std::sync::Arc<TempDir>, settings: &str, flags: &[&str]) -> Self {
         let file = folder.path().join("marmot.toml");
         fs::write(&file, settings.replace("FOLDER", &folder.path().display().to_string())).expect("it can be written");
         let log = File::options().create(true).append(true).open(folder.path().join("log")).expect("it can be written");
-        let mut child = command()
+        let mut child = command
             .arg("serve")
             .arg("--config")
             .arg(&file)

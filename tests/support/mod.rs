@@ -62,4 +62,4 @@ pub use request::{BodyState, Request, base64, parse_query, percent_decode};
 pub use responder::Responder;
 pub use server::{BodyMode, ClientClose, Server};
 pub use socks::{Asked, Socks};
-pub use standin::StandIn;
+pub use standin::{StandIn, installed};
