@@ -81,6 +81,21 @@ if ! node -e 'require(process.argv[1])' "$MARMOT_STRIPE_MOCK" 2>/dev/null; then
     npm install --silent --no-audit --no-fund --prefix "$fakes/stripe-stateful-mock-0.0.16" stripe-stateful-mock@0.0.16
 fi
 
+# Clients that others have made, for the service: the same holds for these tests.
+export MARMOT_CLIENTS_PYTHON="$fakes/clients-python-1/bin/python"
+if ! "$MARMOT_CLIENTS_PYTHON" -c "import jsonrpcclient, websockets" 2>/dev/null; then
+    step "installing clients for Python"
+    python3 -m venv "$fakes/clients-python-1"
+    "$MARMOT_CLIENTS_PYTHON" -m pip install --quiet --disable-pip-version-check -r examples/clients/python/requirements.txt
+fi
+export MARMOT_CLIENTS_JAVASCRIPT="$fakes/clients-javascript-1/node_modules"
+if ! node -e 'require(process.argv[1])' "$MARMOT_CLIENTS_JAVASCRIPT/rpc-websockets" 2>/dev/null; then
+    step "installing clients for Node"
+    mkdir -p "$fakes/clients-javascript-1"
+    cp examples/clients/javascript/package.json "$fakes/clients-javascript-1"
+    npm install --silent --no-audit --no-fund --no-package-lock --prefix "$fakes/clients-javascript-1"
+fi
+
 # --- what is checked ------------------------------------------------------------------------------------------------
 step "format"
 cargo fmt --all -- --check

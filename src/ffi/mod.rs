@@ -4,6 +4,7 @@
 //!
 //! - `allocator`: counts what each thread has allocated, for the memory budgets of scripts.
 //! - [`clock`]: the CPU time of a thread.
+//! - `descriptors`: how many there may be.
 //! - [`held`]: options whose data libcurl reads *during* the transfer (header list, body bytes), kept alive beside it.
 //! - [`memfile`]: files in memory, for secrets that libcurl takes as files only. [`memory`]: advice about large buffers.
 //! - [`multi`]: handles that move between threads.
@@ -15,6 +16,8 @@
 #[cfg(feature = "script")]
 pub(crate) mod allocator;
 pub(crate) mod clock;
+#[cfg(feature = "server")]
+pub(crate) mod descriptors;
 pub(crate) mod egress;
 pub(crate) mod fork;
 pub(crate) mod held;

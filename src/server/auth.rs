@@ -18,8 +18,9 @@ use crate::queue::check_name;
 const SHORTEST: usize = 16;
 /// How long a ticket can be used.
 const TICKET: Duration = Duration::from_secs(30);
-/// The most tickets at once.
+/// The most tickets at once, of all tenants and of one.
 const TICKETS: usize = 10_000;
+const TICKETS_OF_ONE: usize = 1_000;
 
 /// The tenant of a server without tokens.
 pub const ALONE: &str = "local";
@@ -131,8 +132,13 @@ impl Tickets {
         getrandom::fill(&mut random).ok()?;
         let ticket = URL_SAFE_NO_PAD.encode(random);
         let mut tickets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tickets.retain(|_, (_, until)| *until > now);
-        if tickets.len() >= TICKETS {
+        let mut own = 0;
+        tickets.retain(|_, (of, until)| {
+            own += usize::from(of == tenant);
+            *until > now
+        });
+        // One who asks for many does not keep others from theirs.
+        if tickets.len() >= TICKETS || own >= TICKETS_OF_ONE {
             return None;
         }
         tickets.insert(ticket.clone(), (tenant.to_owned(), now + TICKET));
@@ -195,6 +201,7 @@ mod tests {
         let ticket = tickets.issue("alice", now).unwrap();
         assert_eq!(tickets.redeem(&ticket, now + TICKET / 2).as_deref(), Some("alice"));
         assert_eq!(tickets.redeem(&ticket, now), None);
+        assert_eq!((0..TICKETS).filter_map(|_| tickets.issue("bob", now)).count(), TICKETS_OF_ONE);
         let late = tickets.issue("alice", now).unwrap();
         assert_eq!(tickets.redeem(&late, now + TICKET * 2), None);
     }

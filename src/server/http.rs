@@ -1,28 +1,25 @@
 //! What is where: paths, who may ask for them, and what they answer. Listens nowhere.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Query, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Extension, Path, Query, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use serde::Deserialize;
 use tokio::sync::watch;
 
 use super::auth::{self, ALONE};
+use super::listen::Place;
 use super::methods::{Caller, Service};
 use super::{code, console, hook, protocol, session};
 use crate::telemetry::{Connection, Kind, Refused};
-
-/// How often an address may be wrong about its token in a second.
-const WRONG_TOKENS: u32 = 10;
 
 /// What all paths share.
 #[derive(Clone)]
@@ -30,19 +27,12 @@ struct Shared {
     service: Arc<Service>,
     stopping: watch::Receiver<bool>,
     scheme: &'static str,
-    wrong: Arc<DefaultKeyedRateLimiter<std::net::IpAddr>>,
 }
 
 /// All paths.
 pub(super) fn router(service: Arc<Service>, stopping: watch::Receiver<bool>, over_tls: bool) -> Router {
-    let wrong = Quota::per_second(WRONG_TOKENS.try_into().unwrap_or(std::num::NonZeroU32::MIN));
     let most = service.options.message_size;
-    let shared = Shared {
-        service,
-        stopping,
-        scheme: if over_tls { "https" } else { "http" },
-        wrong: Arc::new(RateLimiter::keyed(wrong)),
-    };
+    let shared = Shared { service, stopping, scheme: if over_tls { "https" } else { "http" } };
     Router::new()
         .route("/ws", get(websocket))
         .route("/ws/", get(websocket))
@@ -108,7 +98,7 @@ impl Shared {
         let Some(tenant) = tenant else {
             self.service.telemetry.refused.get_or_create(&Refused { why: "token" }).inc();
             // Only those who are wrong are counted, so that nobody can be kept out by others.
-            if self.wrong.check_key(&from.ip()).is_err() {
+            if self.service.wrong.check_key(&network(from.ip())).is_err() {
                 let later = (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")], "too many wrong tokens\n");
                 return Err(later.into_response().into());
             }
@@ -120,6 +110,14 @@ impl Shared {
         };
         let trace = headers.get(TRACE_PARENT).and_then(|value| value.to_str().ok());
         Ok(Caller { tenant, trace_parent: trace.filter(|trace| is_trace_parent(trace)).map(str::to_owned) })
+    }
+}
+
+/// What belongs to one customer of a provider: an address, or a network of version 6 (RFC 6177), who has 2^64 of them.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        address => address,
     }
 }
 
@@ -140,6 +138,7 @@ fn is_trace_parent(text: &str) -> bool {
 async fn websocket(
     State(shared): State<Shared>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
+    Extension(connection): Extension<Place>,
     Query(query): Query<Ticket>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
@@ -168,7 +167,7 @@ async fn websocket(
         .write_buffer_size(0)
         .max_write_buffer_size(options.outgoing.saturating_add(64 << 10))
         .on_upgrade(async move |socket| {
-            let _place = place;
+            let _places = (place, connection);
             let open = service.telemetry.connections.get_or_create_owned(&Connection { kind: Kind::WebSocket });
             open.inc();
             session::serve(socket, service, caller, stopping).await;
@@ -267,6 +266,15 @@ async fn metrics(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_of_one_network_are_one() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("2001:db8:1:2::3"), of("2001:db8:1:2:ffff::"));
+        assert_ne!(of("2001:db8:1:2::3"), of("2001:db8:1:3::3"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+    }
 
     #[test]
     fn a_trace_is_taken_as_the_standard_has_it_or_not_at_all() {

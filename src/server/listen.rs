@@ -12,12 +12,13 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service as _;
 
 use super::options::ServerOptions;
+use super::patient::Patient;
 use crate::telemetry::{Connection, Kind, Refused, Telemetry};
 
 /// How long to wait after the system has refused to accept a connection, for want of descriptors for instance.
@@ -25,7 +26,14 @@ const AFTER_FAILURE: Duration = Duration::from_millis(50);
 /// The most streams of an HTTP/2 connection.
 const STREAMS: u32 = 100;
 
-/// Accepts connections until `stopping` says so, then ends those that are there within the time for that.
+/// The place of a connection among those that there may be, until the last copy is dropped. Each request carries one, for
+/// WebSockets that outlive theirs.
+#[derive(Clone)]
+pub(super) struct Place {
+    _place: Arc<OwnedSemaphorePermit>,
+}
+
+/// Accepts connections until `stopping` says so. Returns those that are there, to be ended.
 pub(super) async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
@@ -33,7 +41,7 @@ pub(super) async fn serve(
     options: &ServerOptions,
     telemetry: &Telemetry,
     mut stopping: watch::Receiver<bool>,
-) {
+) -> GracefulShutdown {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(options.patience).max_buf_size(64 << 10);
     builder
@@ -69,12 +77,14 @@ pub(super) async fn serve(
         let (patience, watcher) = (options.patience, graceful.watcher());
         let open = telemetry.connections.get_or_create_owned(&Connection { kind: Kind::Http });
         tokio::spawn(async move {
-            let _place = place;
+            let place = Place { _place: Arc::new(place) };
             open.inc();
             let ended = match tls {
-                None => handle(stream, from, &builder, router, watcher).await,
+                None => handle(Patient::new(stream, patience), from, place, &builder, router, watcher).await,
                 Some(tls) => match timeout(patience, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => handle(stream, from, &builder, router, watcher).await,
+                    Ok(Ok(stream)) => {
+                        handle(Patient::new(stream, patience), from, place, &builder, router, watcher).await
+                    }
                     Ok(Err(error)) => Err(error.to_string()),
                     Err(_) => Err("the TLS handshake took too long".into()),
                 },
@@ -85,21 +95,20 @@ pub(super) async fn serve(
             open.dec();
         });
     }
-    drop(listener);
-    if timeout(options.drain, graceful.shutdown()).await.is_err() {
-        tracing::warn!("some connections were not ended in time");
-    }
+    graceful
 }
 
 async fn handle<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
     stream: S,
     from: SocketAddr,
+    place: Place,
     builder: &auto::Builder<TokioExecutor>,
     router: Router,
     watcher: hyper_util::server::graceful::Watcher,
 ) -> Result<(), String> {
     let service = hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(from));
+        request.extensions_mut().insert(place.clone());
         // A router is always ready.
         router.clone().call(request)
     });

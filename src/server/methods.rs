@@ -1,6 +1,9 @@
 //! The methods: what clients can ask for, and how it is answered. Knows no connection.
 
+use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::stream::{FuturesOrdered, StreamExt as _};
@@ -30,6 +33,9 @@ const MOST_EVENTS: usize = 1_000;
 /// What the idempotency keys of clients may not begin with: those of the server do.
 const OWN_KEYS: [&str; 2] = ["schedule:", "hook:"];
 
+/// How often a network may be wrong about its token in a second.
+const WRONG_TOKENS: u32 = 10;
+
 /// Who calls.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
@@ -45,7 +51,10 @@ pub(super) struct Service {
     pub(super) telemetry: Telemetry,
     pub(super) tickets: Tickets,
     pub(super) census: Census,
+    /// Calls of tenants.
     rate: DefaultKeyedRateLimiter<String>,
+    /// Wrong tokens of networks.
+    pub(super) wrong: DefaultKeyedRateLimiter<IpAddr>,
 }
 
 type Answer = Result<Value, ErrorObjectOwned>;
@@ -162,15 +171,25 @@ struct Nothing {}
 
 impl Service {
     pub(super) fn new(queue: Arc<dyn Queue>, options: ServerOptions, telemetry: Telemetry) -> Self {
-        let quota = Quota::per_second(options.calls_per_second.try_into().unwrap_or(std::num::NonZeroU32::MIN));
+        let quota = |rate: u32| Quota::per_second(rate.try_into().unwrap_or(NonZeroU32::MIN));
+        let (calls, wrong) = (quota(options.calls_per_second), quota(WRONG_TOKENS));
         Self {
             queue,
             options,
             telemetry,
             tickets: Tickets::default(),
             census: Census::default(),
-            rate: RateLimiter::keyed(quota),
+            rate: RateLimiter::keyed(calls),
+            wrong: RateLimiter::keyed(wrong),
         }
+    }
+
+    /// Forgets those who have not called for a while: there is no end to the addresses of the world.
+    pub(super) fn sweep(&self) {
+        self.rate.retain_recent();
+        self.rate.shrink_to_fit();
+        self.wrong.retain_recent();
+        self.wrong.shrink_to_fit();
     }
 
     /// The answer to a message, if it has one.
@@ -179,8 +198,24 @@ impl Service {
             Message::Wrong(error) => Some(protocol::answer(jsonrpsee_types::Id::Null, Err(error))),
             Message::One(item) => self.item(caller, line, item).await,
             Message::Batch(items) => {
-                // Begun together, answered in order.
-                let answers = items.into_iter().map(|item| self.item(caller, line, item));
+                // Begun together, answered in order. The answers wait for one another, so they are bounded together.
+                let size = self.options.backlog();
+                let used = AtomicUsize::new(0);
+                let refused = |id| {
+                    let message = format!("the answers to a batch have at most {size} bytes; ask for fewer at once");
+                    Some(protocol::answer(id, Err(code::limit(message, None))))
+                };
+                let answers = items.into_iter().map(|item| async {
+                    let id = item.id();
+                    if used.load(Ordering::Relaxed) > size {
+                        return refused(id);
+                    }
+                    let answer = self.item(caller, line, item).await?;
+                    if used.fetch_add(answer.len(), Ordering::Relaxed) > size {
+                        return refused(id);
+                    }
+                    Some(answer)
+                });
                 let answers: Vec<_> = answers.collect::<FuturesOrdered<_>>().collect().await;
                 protocol::answers(&answers.into_iter().flatten().collect::<Vec<String>>())
             }

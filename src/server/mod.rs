@@ -8,7 +8,7 @@
 //! # Files
 //!
 //! - `options`: limits and settings. `auth`: tokens, tickets, origins.
-//! - `listen`: connections. `http`: paths. `console`: the page.
+//! - `listen`: connections; `patient`: how long each waits for its peer. `http`: paths. `console`: the page.
 //! - `session`: a WebSocket; `state`: its state machine; `outbox`: what waits to be sent; `subscription`: live events.
 //! - `protocol`: messages. `methods`: what they ask for. `code`: errors. `discover`: the description of all that.
 //! - `library`: named scripts. `schedule`: scripts at times. `hook`: webhooks.
@@ -24,6 +24,7 @@ mod listen;
 mod methods;
 mod options;
 mod outbox;
+mod patient;
 mod protocol;
 mod schedule;
 mod session;
@@ -33,7 +34,7 @@ mod subscription;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -43,11 +44,18 @@ pub use self::auth::{ALONE, Tokens};
 pub use self::hook::{Hook, Scheme};
 use self::methods::Service;
 pub use self::options::ServerOptions;
+use crate::ffi;
 use crate::queue::Queue;
 use crate::telemetry::Telemetry;
 
 /// How often a server does what is due in the queue.
 const TEND: Duration = Duration::from_secs(1);
+
+/// How often what is known of callers who are gone is forgotten.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// Descriptors that are kept for what is no connection of a client: requests of scripts, files.
+const FOR_SCRIPTS: u64 = 1_024;
 
 /// A server that listens, and is yet to serve.
 pub struct Server {
@@ -57,7 +65,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens at an address; port 0 lets the system choose one.
+    /// Listens at an address; port 0 lets the system choose one. Raises the process's soft limit of descriptors to what
+    /// [`ServerOptions::connections`] needs; where the hard limit is lower, there are fewer connections, and a warning.
     ///
     /// # Errors
     ///
@@ -78,6 +87,8 @@ impl Server {
             ));
         }
         let listener = TcpListener::bind(address).await?;
+        let mut options = options;
+        options.connections = places(options.connections);
         Ok(Self { listener, tls: None, service: Arc::new(Service::new(queue, options, telemetry)) })
     }
 
@@ -89,6 +100,15 @@ impl Server {
     pub fn tls(mut self, certificate: &[u8], key: &[u8]) -> io::Result<Self> {
         self.tls = Some(listen::tls(certificate, key)?);
         Ok(self)
+    }
+
+    /// Whether [`tls`](Self::tls) would take these.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn check_tls(certificate: &[u8], key: &[u8]) -> io::Result<()> {
+        listen::tls(certificate, key).map(drop)
     }
 
     /// Where it listens.
@@ -113,10 +133,15 @@ impl Server {
         let scheduling = tokio::spawn(schedule::keep(self.service.clone()));
         let router = http::router(self.service.clone(), stopped.clone(), self.tls.is_some());
         let options = &self.service.options;
-        listen::serve(self.listener, self.tls, router, options, &self.service.telemetry, stopped).await;
-        // WebSockets end on their own, each of which has a receiver.
-        if tokio::time::timeout(options.drain, ended.closed()).await.is_err() {
-            tracing::warn!("some WebSockets were not ended in time");
+        let telemetry = &self.service.telemetry;
+        let connections = listen::serve(self.listener, self.tls, router, options, telemetry, stopped).await;
+        // Both have the same time for the calls that are under way; WebSockets end on their own, each of which has a
+        // receiver.
+        let rest = async {
+            let _ = tokio::join!(tokio::time::timeout(options.drain, connections.shutdown()), ended.closed());
+        };
+        if tokio::time::timeout(options.drain + session::CLOSING, rest).await.is_err() {
+            tracing::warn!("some connections were not ended in time");
         }
         tending.abort();
         scheduling.abort();
@@ -129,9 +154,33 @@ impl std::fmt::Debug for Server {
     }
 }
 
-/// Does what is due in the queue, for as long as the server runs.
+/// How many connections there can be of those that are wanted: scripts need descriptors as well, and who fills all places
+/// must not take them away.
+fn places(wanted: usize) -> usize {
+    let all = u64::try_from(wanted).unwrap_or(u64::MAX).saturating_add(FOR_SCRIPTS);
+    let there = match ffi::descriptors::allow(all) {
+        Ok(there) => there,
+        Err(error) => {
+            tracing::warn!(%error, "the limit of descriptors is not known");
+            return wanted;
+        }
+    };
+    if there >= all {
+        return wanted;
+    }
+    let places = usize::try_from(there.saturating_sub(FOR_SCRIPTS).max(there / 2)).unwrap_or(wanted).min(wanted);
+    tracing::warn!(descriptors = there, "so many descriptors are enough for {places} connections, not for {wanted}");
+    places
+}
+
+/// Does what is due in the queue and forgets who is gone, for as long as the server runs.
 async fn tend(service: Arc<Service>) {
+    let mut swept = Instant::now();
     loop {
+        if swept.elapsed() >= SWEEP {
+            service.sweep();
+            swept = Instant::now();
+        }
         let next = match service.queue.tend().await {
             Ok(next) => next.unwrap_or(TEND),
             Err(error) => {

@@ -45,6 +45,13 @@ pub struct ServerOptions {
     pub hooks: BTreeMap<String, Hook>,
 }
 
+impl ServerOptions {
+    /// The most bytes of answers that wait until there is room for them, of a WebSocket or in a batch.
+    pub(super) fn backlog(&self) -> usize {
+        self.outgoing.saturating_mul(4)
+    }
+}
+
 impl Default for ServerOptions {
     fn default() -> Self {
         Self {

@@ -26,6 +26,16 @@ pub(super) enum Item {
     Wrong(Id<'static>, ErrorObjectOwned),
 }
 
+impl Item {
+    /// What its answer is known by.
+    pub(super) fn id(&self) -> Id<'static> {
+        match self {
+            Self::Call { id, .. } => id.clone().unwrap_or(Id::Null),
+            Self::Wrong(id, _) => id.clone(),
+        }
+    }
+}
+
 /// Reads a message. A batch has so many requests at most.
 pub(super) fn read(text: &[u8], most: usize) -> Message {
     let Ok(text) = std::str::from_utf8(text) else {

@@ -3,19 +3,25 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt as _, StreamExt as _};
-use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::sync::{Mutex, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 
 use super::methods::{Caller, Service};
 use super::outbox::{Gone, Outbox, Parcel};
 use super::state::{self, Action, Happening, Reason, Session};
 use super::{code, protocol, subscription};
 use crate::queue::JobId;
+
+/// How long the peer has to take and to answer a close.
+pub(super) const CLOSING: Duration = Duration::from_secs(2);
 
 /// What the calls of a session share.
 #[derive(Clone)]
@@ -68,37 +74,55 @@ pub(super) async fn serve(
     mut stopping: watch::Receiver<bool>,
 ) {
     let options = &service.options;
-    let mut session = Session::new(options.silence, options.patience, std::time::Instant::now());
+    let mut session = Session::new(options.silence, options.patience.min(CLOSING), std::time::Instant::now());
     session.step(Happening::Opened, std::time::Instant::now());
     let (sink, stream) = socket.split();
-    let (outbox, parcels) = Outbox::new(options.outgoing);
+    let (outbox, parcels) = Outbox::new(options.outgoing, options.backlog());
     let line = Line { outbox, subscriptions: Arc::default() };
-    let (close, closing) = watch::channel(None);
-    let mut writer = tokio::spawn(write(sink, parcels, closing, options.patience));
+    let (orders, ordered) = watch::channel(None);
+    let mut writer = tokio::spawn(write(sink, parcels, ordered, options.patience));
+    let mut writes = true;
     let mut reader = Reader { stream, service: service.clone(), caller, line: line.clone(), calls: JoinSet::new() };
-    let mut reason = None;
+    // Until when calls under way are waited for, once the server stops.
+    let mut ending = None;
     while !session.is_closed() {
         let next = session.next().map_or_else(Instant::now, Instant::from_std);
+        let late = ending.filter(|_| session.is_open());
         let happening = tokio::select! {
             // What the state machine says about time comes first: a client that sends all the time is no exception.
             biased;
             () = sleep_until(next) => Happening::Time,
-            _ = &mut writer => Happening::Gone,
-            Ok(_) = stopping.wait_for(|stopping| *stopping), if session.is_open() && reason.is_none() => {
-                // Calls under way have their answers first.
-                reason = Some(state::GOING_AWAY);
+            () = sleep_until(late.unwrap_or(next)), if late.is_some() => Happening::Close(state::GOING_AWAY),
+            said = &mut writer, if writes => {
+                writes = false;
+                // Having said that it ends, it stays for the peer's answer.
+                if matches!(said, Ok(Said::Close)) { Happening::Heard } else { Happening::Gone }
+            }
+            Ok(_) = stopping.wait_for(|stopping| *stopping), if session.is_open() && ending.is_none() => {
+                ending = Some(Instant::now() + options.drain);
                 Happening::Heard
             }
-            happening = reader.next(session.is_open(), reason.as_ref()) => happening,
+            happening = reader.next(session.is_open(), ending.is_some()) => happening,
         };
         match session.step(happening, std::time::Instant::now()) {
             Action::Nothing => {}
-            Action::Ping => drop(close.send(Some(Order::Ping))),
-            Action::SendClose(reason) => drop(close.send(Some(Order::Close(reason)))),
+            Action::Ping => drop(orders.send(Some(Order::Ping))),
+            Action::SendClose(reason) => drop(orders.send(Some(Order::Close(reason)))),
             Action::Drop => break,
         }
     }
+    // One that has sent what cannot be read is told why, though nothing more is heard of it.
+    let closes = matches!(&*orders.borrow(), Some(Order::Close(_)));
+    if writes && closes {
+        let _ = timeout(CLOSING, &mut writer).await;
+    }
     writer.abort();
+    let Reader { stream, mut calls, .. } = reader;
+    drop(stream);
+    // What was asked for just before the end is done all the same.
+    let _ = timeout(CLOSING, async { while calls.join_next().await.is_some() {} }).await;
+    // Calls that go on could open subscriptions.
+    drop(calls);
     for (_, task) in line.subscriptions.running.lock().await.drain() {
         task.abort();
     }
@@ -120,58 +144,84 @@ struct Reader {
 }
 
 impl Reader {
-    /// The next thing that the client does. `listening`: requests are answered, unless there is a reason to end: then the
+    /// The next thing that the client does. `listening`: requests are answered, unless the server is `ending`: then the
     /// answers to those under way are waited for.
-    async fn next(&mut self, listening: bool, ending: Option<&Reason>) -> Happening {
-        if let Some(reason) = ending.filter(|_| listening) {
+    async fn next(&mut self, listening: bool, ending: bool) -> Happening {
+        if listening && ending {
             let Self { calls, stream, .. } = self;
             return tokio::select! {
                 biased;
-                () = async { while calls.join_next().await.is_some() {} } => Happening::Close(reason.clone()),
+                () = async { while calls.join_next().await.is_some() {} } => Happening::Close(state::GOING_AWAY),
                 message = stream.next() => match message {
                     Some(Ok(Message::Close(_)) | Err(_)) | None => Happening::Gone,
                     Some(Ok(_)) => Happening::Heard,
                 },
             };
         }
-        // A client that does not read its answers is not heard either.
-        self.line.outbox.has_room().await;
-        while self.calls.len() >= 2 * self.service.options.calls_per_session {
-            self.calls.join_next().await;
-        }
-        match self.stream.next().await {
-            Some(Ok(Message::Text(text))) if listening => self.take(text.as_bytes().to_vec()),
-            Some(Ok(Message::Binary(_))) if listening => Happening::Close(state::UNSUPPORTED),
-            Some(Ok(Message::Close(_))) | None => Happening::Gone,
-            Some(Ok(_)) => Happening::Heard,
-            Some(Err(error)) => {
-                let text = error.to_string().to_lowercase();
-                let too_big = text.contains("too long") || text.contains("too big") || text.contains("space limit");
-                if too_big { Happening::Close(state::TOO_BIG) } else { Happening::Gone }
+        if listening {
+            // A client that does not read its answers is not heard either.
+            self.line.outbox.has_room().await;
+            while self.calls.len() >= 2 * self.service.options.calls_per_session {
+                self.calls.join_next().await;
             }
+        }
+        let message = loop {
+            tokio::select! {
+                // A call that has ended keeps its memory until it is asked about.
+                Some(_) = self.calls.join_next() => {}
+                message = self.stream.next() => break message,
+            }
+        };
+        match message {
+            Some(Ok(Message::Text(text))) if listening => self.take(text),
+            Some(Ok(Message::Binary(_))) if listening => Happening::Close(state::UNSUPPORTED),
+            Some(Ok(Message::Close(_))) => {
+                // The answer is written by the attempt to read on.
+                let _ = timeout(CLOSING, self.stream.next()).await;
+                Happening::Gone
+            }
+            None => Happening::Gone,
+            Some(Ok(_)) => Happening::Heard,
+            Some(Err(error)) => match error.into_inner().downcast_ref::<tungstenite::Error>() {
+                Some(tungstenite::Error::Capacity(_)) => Happening::Close(state::TOO_BIG),
+                Some(tungstenite::Error::Utf8(_)) => Happening::Close(state::NO_TEXT),
+                // What just ends has broken a rule as well, but there is nobody to be told.
+                Some(tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => Happening::Gone,
+                Some(tungstenite::Error::Protocol(_)) => Happening::Close(state::PROTOCOL),
+                _ => Happening::Gone,
+            },
         }
     }
 
     /// Lets a message be answered, beside others.
-    fn take(&mut self, text: Vec<u8>) -> Happening {
-        while self.calls.try_join_next().is_some() {}
+    fn take(&mut self, text: Utf8Bytes) -> Happening {
         let full = self.calls.len() >= self.service.options.calls_per_session;
         let (service, caller, line) = (self.service.clone(), self.caller.clone(), self.line.clone());
         self.calls.spawn(async move {
+            let refuse = |error| protocol::refusal(text.as_bytes(), error);
             let answer = if full {
                 let most = service.options.calls_per_session;
-                let error = code::limit(format!("{most} calls of this connection wait for their answers"), None);
-                Some(protocol::refusal(&text, error))
+                Some(refuse(code::limit(format!("{most} calls of this connection wait for their answers"), None)))
             } else {
-                service.answer(&caller, Some(&line), &text).await
+                service.answer(&caller, Some(&line), text.as_bytes()).await
             };
             if let Some(answer) = answer {
+                let short = || refuse(code::limit("too many answers wait to be read", None));
                 // A client that is gone needs no answer.
-                let _: Result<(), Gone> = line.outbox.send(answer).await;
+                let _: Result<(), Gone> = line.outbox.answer(answer, short).await;
             }
         });
         Happening::Heard
     }
+}
+
+/// What a writer has said last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    /// That the session ends.
+    Close,
+    /// Nothing: the client is gone, or does not read.
+    Nothing,
 }
 
 /// Sends what is in the outbox. Ends when a write takes too long, or after a close.
@@ -179,14 +229,14 @@ async fn write(
     mut sink: SplitSink<WebSocket, Message>,
     mut parcels: tokio::sync::mpsc::UnboundedReceiver<Parcel>,
     mut orders: watch::Receiver<Option<Order>>,
-    patience: std::time::Duration,
-) {
+    patience: Duration,
+) -> Said {
     loop {
         let message = tokio::select! {
             biased;
             changed = orders.changed() => {
                 if changed.is_err() {
-                    return;
+                    return Said::Nothing;
                 }
                 let order = orders.borrow_and_update().clone();
                 match order {
@@ -196,40 +246,81 @@ async fn write(
                         while let Ok(parcel) = parcels.try_recv() {
                             let sent = timeout(patience, sink.send(Message::Text(parcel.text.into()))).await;
                             if !matches!(sent, Ok(Ok(()))) {
-                                return;
+                                return Said::Nothing;
                             }
                         }
                         let frame = CloseFrame { code, reason: text.into() };
-                        let _ = timeout(patience, sink.send(Message::Close(Some(frame)))).await;
-                        // Stays until the session ends, so that the peer's answer is awaited.
-                        return std::future::pending().await;
+                        let sent = timeout(patience, sink.send(Message::Close(Some(frame)))).await;
+                        return if matches!(sent, Ok(Ok(()))) { Said::Close } else { Said::Nothing };
                     }
                     None => continue,
                 }
             }
             parcel = parcels.recv() => match parcel {
                 Some(Parcel { text, room }) => (Message::Text(text.into()), Some(room)),
-                None => return,
+                None => return Said::Nothing,
             },
         };
         let (message, room) = message;
         if !matches!(timeout(patience, sink.send(message)).await, Ok(Ok(()))) {
             tracing::debug!(reason = state::TOO_SLOW.text, "a session ends");
-            return;
+            return Said::Nothing;
         }
         drop(room);
     }
 }
 
-/// How many sessions a tenant has.
-#[derive(Debug, Default)]
-pub(super) struct Census(std::sync::Mutex<HashMap<String, Arc<Semaphore>>>);
+/// How many sessions each tenant has.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Census(Arc<std::sync::Mutex<HashMap<String, usize>>>);
+
+/// A place for a session, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    census: Census,
+    tenant: String,
+}
 
 impl Census {
-    /// A place for a session, until it is dropped.
-    pub(super) fn enter(&self, tenant: &str, most: usize) -> Option<tokio::sync::OwnedSemaphorePermit> {
-        let mut tenants = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let places = tenants.entry(tenant.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(most)));
-        places.clone().try_acquire_owned().ok()
+    /// A place, unless the tenant has as many as it may.
+    pub(super) fn enter(&self, tenant: &str, most: usize) -> Option<Place> {
+        let mut tenants = self.tenants();
+        let sessions = tenants.entry(tenant.to_owned()).or_default();
+        (*sessions < most).then(|| {
+            *sessions += 1;
+            Place { census: self.clone(), tenant: tenant.to_owned() }
+        })
+    }
+
+    fn tenants(&self) -> std::sync::MutexGuard<'_, HashMap<String, usize>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut tenants = self.census.tenants();
+        if let Some(sessions) = tenants.get_mut(&self.tenant) {
+            *sessions -= 1;
+            if *sessions == 0 {
+                tenants.remove(&self.tenant);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_tenant_has_its_places_and_those_who_have_left_are_forgotten() {
+        let census = Census::default();
+        let (one, two) = (census.enter("alice", 2).unwrap(), census.enter("alice", 2).unwrap());
+        assert!(census.enter("alice", 2).is_none() && census.enter("bob", 1).is_some());
+        drop(one);
+        assert!(census.enter("alice", 2).is_some());
+        drop(two);
+        assert!(census.tenants().is_empty());
     }
 }

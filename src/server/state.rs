@@ -16,6 +16,8 @@ pub(super) struct Reason {
 }
 
 pub(super) const GOING_AWAY: Reason = Reason { code: 1001, text: "the server stops" };
+pub(super) const PROTOCOL: Reason = Reason { code: 1002, text: "a rule of WebSockets is broken" };
+pub(super) const NO_TEXT: Reason = Reason { code: 1007, text: "text is UTF-8" };
 pub(super) const UNSUPPORTED: Reason = Reason { code: 1003, text: "messages are text" };
 pub(super) const TOO_BIG: Reason = Reason { code: 1009, text: "the message is too large" };
 pub(super) const TOO_SLOW: Reason = Reason { code: 1008, text: "what was sent is not read" };

@@ -62,7 +62,10 @@ pub(super) async fn tell(
             return Ok(());
         }
         if none {
-            listener.heard().await;
+            tokio::select! {
+                () = listener.heard() => {}
+                () = outbox.closed() => return Err(Ended::Gone),
+            }
         }
     }
 }

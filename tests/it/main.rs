@@ -75,6 +75,16 @@ mod reference;
 #[cfg(feature = "cli")]
 mod repl;
 mod retries;
+#[cfg(feature = "cli")]
+mod service;
+#[cfg(feature = "cli")]
+mod service_jobs;
+#[cfg(feature = "cli")]
+mod service_life;
+#[cfg(feature = "cli")]
+mod hostile_clients;
+#[cfg(feature = "cli")]
+mod foreign_clients;
 #[cfg(feature = "script")]
 mod hostile;
 #[cfg(feature = "script")]

@@ -10,6 +10,7 @@
 //!   `canned/` depends on no other file of this folder, so the benches may include it alone.
 //! - `stripe::Stripe` (feature `stripe`): a fake of Stripe that keeps what is created, and has faults on demand.
 //!   [`StandIn`]: fakes of Stripe that others have made, where they are installed.
+//! - `marmot::Marmot` (feature `cli`): `marmot serve` as a process, with clients for it.
 //! - `service::Service` (feature `cli`): a small API that keeps what it is given, for the example scripts.
 //! - `pets` (feature `stripe`): the server of the examples in `docs/script-reference.md`, which `reference` reads.
 //! - `webdriver::Browser` (feature `server`): no server, but a real browser that visits them.
@@ -33,6 +34,8 @@ pub mod canned;
 mod certs;
 pub mod faults;
 mod nginx;
+#[cfg(feature = "cli")]
+pub mod marmot;
 #[cfg(feature = "stripe")]
 pub mod pets;
 mod program;
@@ -65,4 +68,4 @@ pub use request::{BodyState, Request, base64, parse_query, percent_decode};
 pub use responder::Responder;
 pub use server::{BodyMode, ClientClose, Server};
 pub use socks::{Asked, Socks};
-pub use standin::StandIn;
+pub use standin::{StandIn, installed};

@@ -47,8 +47,8 @@ impl StandIn {
     }
 }
 
-/// Where the variable says that a program is.
-fn installed(variable: &str) -> Option<String> {
+/// Where the variable says that a program is, which `check.sh` installs; says that it is not, otherwise.
+pub fn installed(variable: &str) -> Option<String> {
     let place = std::env::var(variable).ok().filter(|place| !place.is_empty());
     if place.is_none() {
         // Not by `println!`, which a test that passes does not show.

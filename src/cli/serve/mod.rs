@@ -25,6 +25,8 @@ use super::permissions::{Grants, parse_time};
 
 /// Where a server listens unless it is told.
 const LISTEN: &str = "127.0.0.1:8787";
+/// What the queue in Redis is called unless it is told.
+const QUEUE: &str = "default";
 /// How long running jobs have when the process is asked to stop.
 const DRAIN: Duration = Duration::from_secs(20);
 
@@ -190,7 +192,14 @@ fn check(file: &File) -> Result<(), Failed> {
     let tokens = tokens(file)?;
     file.server_options(tokens)?;
     scripts::engines(file)?;
-    tls(file)?;
+    if let Some((certificate, key)) = tls(file)? {
+        Server::check_tls(certificate.as_bytes(), key.as_bytes()).map_err(|error| error.to_string())?;
+    }
+    let queue = file.common.queue.as_deref().unwrap_or("memory");
+    if queue != "memory" {
+        let name = file.common.queue_name.as_deref().unwrap_or(QUEUE);
+        RedisQueue::check(queue, name).map_err(|error| Failed::Usage(error.to_string()))?;
+    }
     let _ = writeln!(io::stdout(), "the settings are valid");
     Ok(())
 }
@@ -298,7 +307,7 @@ async fn queue(file: &File) -> Result<Arc<dyn Queue>, Failed> {
             ),
         }),
         address => {
-            let name = file.common.queue_name.as_deref().unwrap_or("default");
+            let name = file.common.queue_name.as_deref().unwrap_or(QUEUE);
             match RedisQueue::connect(address, name, settings).await {
                 Ok(queue) => Ok(Arc::new(queue)),
                 Err(error @ QueueError::Invalid(_)) => Err(Failed::Usage(error.to_string())),

@@ -85,6 +85,16 @@ pub struct RedisQueue {
 }
 
 impl RedisQueue {
+    /// Whether these could be an address and a name. Connects to nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::Invalid`].
+    pub fn check(address: &str, name: &str) -> Result<(), QueueError> {
+        check_name("a queue", name)?;
+        Address::parse(address).map(drop)
+    }
+
     /// Connects to the queue of a name: letters, digits and `-_.`. All processes that share it give the same settings.
     ///
     /// Addresses: `redis://[USER:PASSWORD@]HOST[:PORT][/DB]` for one server; several of these with commas between them, or
@@ -95,7 +105,7 @@ impl RedisQueue {
     /// [`QueueError::Invalid`] where the address or the name makes no sense, [`QueueError::Unavailable`] where Redis cannot
     /// be reached or refuses the password.
     pub async fn connect(address: &str, name: &str, settings: Settings) -> Result<Self, QueueError> {
-        check_name("a queue", name)?;
+        Self::check(address, name)?;
         let address = Address::parse(address)?;
         let connector = Arc::new(Connector::new(&address, feed::BLOCK)?);
         let feed = format!("marmot:{{{name}}}:feed");
