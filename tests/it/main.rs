@@ -70,6 +70,8 @@ mod proxies;
 #[cfg(feature = "queue")]
 mod queue;
 mod redirects;
+#[cfg(feature = "cli")]
+mod remote;
 #[cfg(feature = "stripe")]
 mod reference;
 #[cfg(feature = "cli")]
