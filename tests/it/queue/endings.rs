@@ -191,7 +191,7 @@ async fn a_value_that_is_too_large_is_left_out(place: Place) {
     assert_eq!(outcome.failure.unwrap().kind, "too_large");
 }
 
-/// The time from the call that ends a job to the return of `wait_for_end` in another process.
+/// What the waiter takes longer than the call that ends the job, by which the worker knows that it is kept.
 async fn wakes(worker: &Arc<dyn Queue>, client: &Arc<dyn Queue>) -> Duration {
     let id = client.submit(job("anna", "1")).await.unwrap().id;
     let lease = lease(worker, "w1").await;
