@@ -301,7 +301,8 @@ impl Ledger {
         let order = self.orders;
         self.change(id, |entry| {
             let job = &mut entry.job;
-            entry.order = order;
+            // The ticket of the run before is worth nothing any more.
+            (entry.order, entry.delivery, entry.until) = (order, 0, None);
             job.state = State::Queued;
             (job.attempts, job.started_at, job.finished_at) = (0, None, None);
             (job.ending, job.outcome) = (None, None);
