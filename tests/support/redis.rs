@@ -113,6 +113,8 @@ fn spawn(port: u16, more: &[String], dir: &Path) -> Child {
     let log = File::options().create(true).append(true).open(dir.join("log")).expect("the directory can be written");
     let mut command = Command::new(binary);
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]);
+    // By default a crash loses what was written within the last second or two.
+    command.args(["--appendfsync", "always"]);
     command.arg("--dir").arg(dir).args(more);
     command.stdin(Stdio::null()).stdout(log).stderr(Stdio::null());
     command.spawn().expect("redis-server can be run")
