@@ -79,7 +79,7 @@ async fn a_job_that_runs_is_asked_to_end(place: Place) {
 }
 
 async fn a_job_ends_by_its_cause_when_its_worker_dies_or_stops(place: Place) {
-    let queue = place.queue(|settings| settings.lease = Duration::from_millis(150)).await;
+    let queue = place.queue(|settings| settings.lease = Duration::from_secs(1)).await;
     let died = queue.submit(job("anna", "1")).await.unwrap().id;
     let first = lease(&queue, "w1").await;
     queue.cancel("anna", died, Cause::Cancelled).await.unwrap();
