@@ -354,7 +354,7 @@ impl Queue for RedisQueue {
 
     async fn warnings(&self) -> Result<Vec<String>, QueueError> {
         let mut reply = self.ask(Script::Info, &[]).await?;
-        let info = reply.text()? + &reply.text()?;
+        let info = [reply.text()?, reply.text()?].concat();
         let said = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         let mut warnings = Vec::new();
         match said("maxmemory_policy") {

@@ -136,8 +136,10 @@ async fn what_has_ended_is_kept_for_its_time(place: Place) {
     let ended = Instant::now();
     queue.complete(&lease.ticket, value(1)).await.unwrap();
     queue.tend().await.unwrap();
-    if ended.elapsed() < Duration::from_millis(250) {
-        assert_eq!(queue.job("anna", id).await.unwrap().outcome.unwrap().value, 1);
+    let kept = queue.job("anna", id).await;
+    // Unless the machine was too busy to ask in time.
+    if ended.elapsed() < Duration::from_millis(295) {
+        assert_eq!(kept.unwrap().outcome.unwrap().value, 1);
     }
     tend_until(&queue, async || is_unknown(queue.job("anna", id).await)).await;
     assert!(ended.elapsed() >= Duration::from_millis(295), "{:?}", ended.elapsed());
