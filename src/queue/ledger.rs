@@ -79,6 +79,8 @@ pub(super) struct Ledger {
     queued: [Queued; Priority::ALL.len()],
     delayed: BTreeSet<(u64, JobId)>,
     leases: BTreeSet<(u64, JobId)>,
+    /// What has ended, by the time of that. Without dead letters, which are there to be looked at.
+    ended: BTreeSet<(u64, JobId)>,
     keys: HashMap<(String, String), Key>,
     records: BTreeMap<(RecordKind, String, String), String>,
     workers: BTreeMap<String, WorkerReport>,
@@ -98,6 +100,7 @@ impl Ledger {
             queued: Default::default(),
             delayed: BTreeSet::new(),
             leases: BTreeSet::new(),
+            ended: BTreeSet::new(),
             keys: HashMap::new(),
             records: BTreeMap::new(),
             workers: BTreeMap::new(),
@@ -188,8 +191,12 @@ impl Ledger {
                 tenant.running += 1;
                 self.leases.insert((entry.until.unwrap_or_default(), id));
             }
-            _ => {
-                tenant.ended.insert((job.finished_at.unwrap_or_default(), id));
+            state => {
+                let place = (job.finished_at.unwrap_or_default(), id);
+                tenant.ended.insert(place);
+                if state != State::Dead {
+                    self.ended.insert(place);
+                }
             }
         }
     }
@@ -222,7 +229,9 @@ impl Ledger {
                 self.leases.remove(&(entry.until.unwrap_or_default(), id));
             }
             _ => {
-                tenant.ended.remove(&(job.finished_at.unwrap_or_default(), id));
+                let place = (job.finished_at.unwrap_or_default(), id);
+                tenant.ended.remove(&place);
+                self.ended.remove(&place);
             }
         }
     }
@@ -292,7 +301,8 @@ impl Ledger {
         let order = self.orders;
         self.change(id, |entry| {
             let job = &mut entry.job;
-            entry.order = order;
+            // The ticket of the run before is worth nothing any more.
+            (entry.order, entry.delivery, entry.until) = (order, 0, None);
             job.state = State::Queued;
             (job.attempts, job.started_at, job.finished_at) = (0, None, None);
             (job.ending, job.outcome) = (None, None);
@@ -488,13 +498,11 @@ impl Ledger {
 
     fn forget_the_old(&mut self, now: u64) {
         let oldest = now.saturating_sub(millis(self.settings.keep));
-        let mut old = Vec::new();
-        for tenant in self.tenants.values() {
-            let due = tenant.ended.range(..=(oldest, JobId::new())).map(|(_, id)| *id);
-            // Dead letters are there to be looked at.
-            old.extend(due.filter(|id| self.jobs.get(id).is_some_and(|entry| entry.job.state != State::Dead)));
+        while let Some(&(finished, id)) = self.ended.first()
+            && finished <= oldest
+        {
+            self.forget(id);
         }
-        old.into_iter().for_each(|id| self.forget(id));
         self.workers.retain(|_, worker| worker.seen_at.saturating_add(WORKER_GONE) > now);
     }
 

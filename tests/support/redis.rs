@@ -51,7 +51,7 @@ impl Redis {
         let dir = tempfile::Builder::new().prefix("marmot-redis-").tempdir().expect("a directory can be made");
         let child = spawn(port, &more, dir.path());
         let mut redis = Self { child, port, more, dir };
-        redis.is_ready().then_some(redis)
+        redis.is_ready(0).then_some(redis)
     }
 
     /// `redis://127.0.0.1:PORT`
@@ -71,8 +71,9 @@ impl Redis {
 
     /// Starts it again after [`kill`](Self::kill), on the same port and with the same files, and waits until it answers.
     pub fn start_again(&mut self) {
+        let known = self.log().len();
         self.child = spawn(self.port, &self.more, self.dir.path());
-        assert!(self.is_ready(), "redis-server does not start again: {}", self.log());
+        assert!(self.is_ready(known), "redis-server does not start again: {}", self.log());
     }
 
     /// Sends a command without spaces in its words, and returns what comes back.
@@ -84,17 +85,15 @@ impl Redis {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
-    /// Whether it answers and has read its files. Another program may have its port: the log tells.
-    fn is_ready(&mut self) -> bool {
+    /// Whether it has its port and has read its files. It is its log that tells: another server may have the port, and answer.
+    fn is_ready(&mut self, known: usize) -> bool {
         let deadline = Instant::now() + START_LIMIT;
         while Instant::now() < deadline {
+            if self.log()[known..].contains("Ready to accept connections") {
+                return true;
+            }
             if self.child.try_wait().expect("the child is ours").is_some() {
                 return false;
-            }
-            let login = self.more.iter().any(|option| option == "--requirepass");
-            let answer = command(self.port, &["PING"]);
-            if answer.is_some_and(|answer| answer.starts_with("+PONG") || login && answer.starts_with("-NOAUTH")) {
-                return true;
             }
             thread::sleep(Duration::from_millis(5));
         }
@@ -113,6 +112,8 @@ fn spawn(port: u16, more: &[String], dir: &Path) -> Child {
     let log = File::options().create(true).append(true).open(dir.join("log")).expect("the directory can be written");
     let mut command = Command::new(binary);
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]);
+    // By default a crash loses what was written within the last second or two.
+    command.args(["--appendfsync", "always"]);
     command.arg("--dir").arg(dir).args(more);
     command.stdin(Stdio::null()).stdout(log).stderr(Stdio::null());
     command.spawn().expect("redis-server can be run")
@@ -146,7 +147,7 @@ impl RedisCluster {
         let mut create = Command::new(cli);
         create.args(["--cluster", "create"]).args(nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)));
         let made = create.arg("--cluster-yes").stdin(Stdio::null()).output().expect("redis-cli can be run");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+        assert!(made.status.success(), "{made:?}");
         let deadline = Instant::now() + START_LIMIT;
         while !nodes.iter().all(|node| node.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok")) {
             assert!(Instant::now() < deadline, "the cluster is not ready");

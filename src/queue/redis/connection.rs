@@ -131,7 +131,8 @@ impl Calls {
         }
         // A cluster's connection looks after itself.
         if let (Err(error), Connection::Server(_)) = (&result, &connection)
-            && (error.is_io_error() || error.is_unrecoverable_error())
+            // A replica now: another one may be found behind the name.
+            && (error.is_io_error() || error.is_unrecoverable_error() || error.code() == Some("READONLY"))
         {
             *self.kept() = None;
         }

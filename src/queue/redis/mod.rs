@@ -30,6 +30,13 @@
 //! entry's idle time to zero and counts no delivery. A lease that has ended is found in `leases`; the entry goes to the
 //! consumer `-`, at its old place in the stream, and is claimed from there by the next worker, which counts.
 //!
+//! # What Redis may lose
+//!
+//! Without `appendonly yes` a crash loses all since the last snapshot, and with a `maxmemory-policy` other than `noeviction`
+//! a full memory loses jobs: the queue warns of both. With the default `appendfsync everysec` a crash loses what was
+//! accepted within the last second or two; with `always` nothing. A replica that takes over may lack the last changes, as it
+//! is written to later; no setting of Redis prevents that.
+//!
 //! # Files
 //!
 //! - `address`: what is connected to. `connection`: how. `scripts`, `lua/`: what runs within Redis; `lua/common.lua` first.
@@ -357,7 +364,7 @@ impl Queue for RedisQueue {
 
     async fn warnings(&self) -> Result<Vec<String>, QueueError> {
         let mut reply = self.ask(Script::Info, &[]).await?;
-        let info = format!("{}{}", reply.text()?, reply.text()?);
+        let info = [reply.text()?, reply.text()?].concat();
         let said = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         let mut warnings = Vec::new();
         match said("maxmemory_policy") {

@@ -79,7 +79,7 @@ async fn a_job_that_runs_is_asked_to_end(place: Place) {
 }
 
 async fn a_job_ends_by_its_cause_when_its_worker_dies_or_stops(place: Place) {
-    let queue = place.queue(|settings| settings.lease = Duration::from_millis(150)).await;
+    let queue = place.queue(|settings| settings.lease = Duration::from_secs(1)).await;
     let died = queue.submit(job("anna", "1")).await.unwrap().id;
     let first = lease(&queue, "w1").await;
     queue.cancel("anna", died, Cause::Cancelled).await.unwrap();
@@ -115,13 +115,17 @@ async fn a_job_that_has_ended_badly_runs_again(place: Place) {
     queue.cancel("anna", id, Cause::Cancelled).await.unwrap();
     queue.complete(&second.ticket, Outcome::failed(State::Cancelled, "cancelled", "stopped")).await.unwrap();
     assert_eq!(queue.retry("anna", id).await.unwrap().ending, None);
+    // Ended without a worker: whoever had it before has no part in that.
+    queue.cancel("anna", id, Cause::Cancelled).await.unwrap();
+    assert!(is_lost(queue.complete(&second.ticket, value(2)).await));
+    queue.retry("anna", id).await.unwrap();
     let third = lease(&queue, "w1").await;
     assert_eq!(queue.renew(&third.ticket).await.unwrap(), Orders::GoOn);
     queue.complete(&third.ticket, value(3)).await.unwrap();
     assert!(refused(queue.retry("anna", id).await.map(drop)));
     let kinds: Vec<_> = queue.events("anna", id, 1, 100).await.unwrap().events.iter().map(|event| event.kind).collect();
     use EventKind::{Queued, Result, Started};
-    assert_eq!(kinds, [Queued, Started, Result, Queued, Started, Result, Queued, Started, Result]);
+    assert_eq!(kinds, [Queued, Started, Result, Queued, Started, Result, Queued, Result, Queued, Started, Result]);
 }
 
 async fn what_has_ended_is_kept_for_its_time(place: Place) {
@@ -129,11 +133,13 @@ async fn what_has_ended_is_kept_for_its_time(place: Place) {
     let id = queue.submit(keyed("anna", "1", "k")).await.unwrap().id;
     let waits = queue.submit(job("anna", "2")).await.unwrap().id;
     let lease = lease(&queue, "w1").await;
-    queue.complete(&lease.ticket, value(1)).await.unwrap();
     let ended = Instant::now();
+    queue.complete(&lease.ticket, value(1)).await.unwrap();
     queue.tend().await.unwrap();
-    if ended.elapsed() < Duration::from_millis(250) {
-        assert_eq!(queue.job("anna", id).await.unwrap().outcome.unwrap().value, 1);
+    let kept = queue.job("anna", id).await;
+    // Unless the machine was too busy to ask in time.
+    if ended.elapsed() < Duration::from_millis(295) {
+        assert_eq!(kept.unwrap().outcome.unwrap().value, 1);
     }
     tend_until(&queue, async || is_unknown(queue.job("anna", id).await)).await;
     assert!(ended.elapsed() >= Duration::from_millis(295), "{:?}", ended.elapsed());
@@ -191,7 +197,7 @@ async fn a_value_that_is_too_large_is_left_out(place: Place) {
     assert_eq!(outcome.failure.unwrap().kind, "too_large");
 }
 
-/// The time from the call that ends a job to the return of `wait_for_end` in another process.
+/// What the waiter takes longer than the call that ends the job, by which the worker knows that it is kept.
 async fn wakes(worker: &Arc<dyn Queue>, client: &Arc<dyn Queue>) -> Duration {
     let id = client.submit(job("anna", "1")).await.unwrap().id;
     let lease = lease(worker, "w1").await;

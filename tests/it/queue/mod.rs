@@ -1,5 +1,7 @@
 //! The queue: one suite for all that can be one, and what is particular to each. No script runs here.
 
+#[cfg(feature = "redis")]
+mod agree;
 mod endings;
 mod events;
 mod journal;

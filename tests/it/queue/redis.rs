@@ -185,6 +185,21 @@ fn nothing_is_left_of_jobs_that_are_forgotten() {
 }
 
 #[test]
+fn an_entry_whose_job_was_removed_by_hand_is_passed_over() {
+    run(|redis| async move {
+        let queue = connect(&redis).await;
+        let first = queue.submit(job("anna", "1")).await.unwrap().id;
+        let second = queue.submit(job("anna", "2")).await.unwrap().id;
+        redis.command(&["DEL", &format!("marmot:{{test}}:job:{first}")]);
+        let lease = lease(&queue, "w1").await;
+        assert_eq!(lease.job.id, second);
+        queue.complete(&lease.ticket, value(1)).await.unwrap();
+        assert!(queue.lease("w1").await.unwrap().is_none());
+        assert!(redis.command(&["EXISTS", "marmot:{test}:jobs:normal:anna"]).starts_with(":0"));
+    });
+}
+
+#[test]
 fn queues_of_different_names_share_nothing() {
     run(|redis| async move {
         let one = connect(&redis).await;

@@ -86,6 +86,13 @@ local function turn(j)
   end
 end
 
+-- Removes an entry from its stream. Returns whether it was the last one.
+local function drop(s, entry)
+  redis.call('XACK', s, GROUP, entry)
+  redis.call('XDEL', s, entry)
+  return redis.call('XLEN', s) == 0 and redis.call('DEL', s) == 1
+end
+
 -- Takes a job out of where its state has put it, but for the entry in its stream.
 local function exit(j)
   if j.state == 'delayed' then
@@ -95,6 +102,11 @@ local function exit(j)
     redis.call('ZREM', P .. 'queued:' .. j.tenant, j.id)
   elseif j.state == 'running' then
     redis.call('ZREM', P .. 'leases', j.id)
+    -- Its tenant may have had as many in flight as it may, and no turn therefore.
+    for _, priority in ipairs({ 'high', 'normal', 'low' }) do
+      local other = { tenant = j.tenant, priority = priority }
+      if redis.call('EXISTS', stream(other)) == 1 then turn(other) end
+    end
   else
     redis.call('ZREM', P .. 'ended', j.tenant .. '/' .. j.id)
     redis.call('ZREM', P .. 'ended:' .. j.tenant, j.id)
@@ -145,15 +157,7 @@ end
 local function finish(j, how)
   exit(j)
   local job, ended = job_key(j.id), P .. 'ended:' .. j.tenant
-  if j.entry then
-    local s = stream(j)
-    redis.call('XACK', s, GROUP, j.entry)
-    redis.call('XDEL', s, j.entry)
-    if redis.call('XLEN', s) == 0 then
-      redis.call('DEL', s)
-      redis.call('ZREM', P .. 'turns:' .. j.priority, j.tenant)
-    end
-  end
+  if j.entry and drop(stream(j), j.entry) then redis.call('ZREM', P .. 'turns:' .. j.priority, j.tenant) end
   redis.call('HSET', job, 'state', how.state, 'finished', now, 'outcome', how.outcome, 'brief', how.brief)
   redis.call('HDEL', job, 'entry', 'delivery')
   told(j.id, 'result', now, how.result)

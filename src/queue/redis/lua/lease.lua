@@ -3,36 +3,45 @@
 local worker = ARGV[1]
 tend()
 
+-- The next job of a stream, or nothing where all that is left runs.
 local function take(j)
   local s = stream(j)
-  -- What was handed back is older than what was never delivered.
-  local back = redis.call('XPENDING', s, GROUP, '-', '+', 1, NOBODY)
-  if back[1] then
-    return redis.call('XCLAIM', s, GROUP, worker, 0, back[1][1])[1]
+  while redis.call('EXISTS', s) == 1 do
+    local entry
+    -- What was handed back is older than what was never delivered.
+    local back = redis.call('XPENDING', s, GROUP, '-', '+', 1, NOBODY)
+    if back[1] then
+      entry = redis.call('XCLAIM', s, GROUP, worker, 0, back[1][1])[1]
+    else
+      local read = redis.call('XREADGROUP', 'GROUP', GROUP, worker, 'COUNT', 1, 'STREAMS', s, '>')
+      entry = read and read[1] and read[1][2][1]
+    end
+    if not entry then return nil end
+    local taken = load(entry[2][2])
+    if taken then return taken, s end
+    -- Somebody has removed the job by hand.
+    drop(s, entry[1])
   end
-  local read = redis.call('XREADGROUP', 'GROUP', GROUP, worker, 'COUNT', 1, 'STREAMS', s, '>')
-  return read and read[1] and read[1][2][1]
 end
 
 local function next_of(priority)
   local turns = P .. 'turns:' .. priority
   for _ = 1, redis.call('ZCARD', turns) do
     local tenant = redis.call('ZRANGE', turns, 0, 0)[1]
-    redis.call('ZADD', turns, redis.call('HINCRBY', COUNTS, 'turn', 1), tenant)
     if counted('running', tenant) < S.running_per_tenant then
-      local s = { priority = priority, tenant = tenant }
-      local entry = redis.call('EXISTS', stream(s)) == 1 and take(s)
-      if entry then return entry[2][2], stream(s) end
-      -- All that is left runs.
-      redis.call('ZREM', turns, tenant)
+      redis.call('ZADD', turns, redis.call('HINCRBY', COUNTS, 'turn', 1), tenant)
+      local j, s = take({ priority = priority, tenant = tenant })
+      if j then return j, s end
     end
+    -- All that is left runs, or as many run as may: it has a turn again when one of them runs no more.
+    redis.call('ZREM', turns, tenant)
   end
 end
 
 for _, priority in ipairs({ 'high', 'normal', 'low' }) do
-  local id, s = next_of(priority)
-  if id then
-    local j = load(id)
+  local j, s = next_of(priority)
+  if j then
+    local id = j.id
     exit(j)
     local delivery = redis.call('HINCRBY', COUNTS, 'deliveries', 1)
     j.attempts = j.attempts + 1
