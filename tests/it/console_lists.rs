@@ -34,8 +34,15 @@ fn runs_are_listed_filtered_and_turned_page_by_page() {
     browser.until("document.querySelectorAll('.list tbody tr').length === 50");
     browser.until_shown(".list tbody tr:first-child", "no hay");
     assert_eq!(browser.value("document.activeElement.id"), "name");
+    // Whoever stands on a row stays there while others come in above it.
+    browser.run("document.querySelector('.list tbody tr:nth-child(3) a').focus();", &[]);
+    let stood = browser.value("document.activeElement.hash");
+    place.submit("\"the newest\"");
+    browser.until_shown(".list tbody tr:first-child", "the newest");
+    assert_eq!(browser.value("document.activeElement.hash"), stood);
+    assert_eq!(browser.value("document.activeElement.closest('tr').matches(':nth-child(4)')"), true);
     browser.click(".pages button:last-child");
-    browser.until("document.querySelectorAll('.list tbody tr').length === 12");
+    browser.until("document.querySelectorAll('.list tbody tr').length === 13");
     assert!(browser.text(".list tbody").contains("report@1"));
     browser.run("history.back()", &[]);
     browser.until("document.querySelectorAll('.list tbody tr').length === 50");

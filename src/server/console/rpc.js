@@ -21,14 +21,22 @@ export class NeedsToken extends Error {}
 
 export const NOT_FOUND = -32004;
 
-let token = sessionStorage.getItem(KEY);
+/** Kept by the browser until the tab is closed; where the browser keeps nothing, until the page is. */
+function kept(change) {
+  try {
+    return change(sessionStorage);
+  } catch {
+    return null;
+  }
+}
+
+let token = kept((storage) => storage.getItem(KEY));
 
 export const hasToken = () => token !== null;
 
 export function setToken(value) {
   token = value;
-  if (value === null) sessionStorage.removeItem(KEY);
-  else sessionStorage.setItem(KEY, value);
+  kept((storage) => (value === null ? storage.removeItem(KEY) : storage.setItem(KEY, value)));
 }
 
 let number = 0;
