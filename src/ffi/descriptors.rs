@@ -8,7 +8,7 @@ pub(crate) fn allow(wanted: u64) -> std::io::Result<u64> {
     if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
         return Err(std::io::Error::last_os_error());
     }
-    // The type differs between systems.
+    #[allow(clippy::useless_conversion, reason = "the type differs between systems")]
     let (soft, hard) = (u64::from(limit.rlim_cur), u64::from(limit.rlim_max));
     if soft >= wanted {
         return Ok(soft);
