@@ -234,21 +234,21 @@ fn large_answers_that_nobody_reads() {
     let http = marmot.http();
     let large = "let text = \"x\"; text.pad(60000, \"x\"); text";
     let id = http.call("play", json!([large])).unwrap()["job_id"].clone();
-    withstand("large answers that nobody reads", marmot, http, 60 << 10, |marmot| {
+    withstand("large answers that nobody reads", marmot, http, 40 << 10, |marmot| {
         let call = request(1, "job.get", json!([id]));
-        let batch = Value::from(vec![call; 10]).to_string();
+        let batch = Value::from(vec![call; 5]).to_string();
         let post = format!(
             "POST /rpc HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{batch}",
             batch.len()
         );
-        let (message, count) = (text(&batch), 10);
+        let (message, count) = (text(&batch), 5);
         let idle = marmot.descriptors();
         let mut streams: Vec<TcpStream> = (0..count).map(|_| upgrade(marmot)).collect();
         streams.extend((0..count).map(|_| connect(marmot)));
         for (number, stream) in streams.iter_mut().enumerate() {
             stream.set_write_timeout(Some(Duration::from_millis(20))).unwrap();
             let bytes = if number < count { message.as_slice() } else { post.as_bytes() };
-            // Answers of 180 MB to be had, as far as the server takes the questions.
+            // Answers of 90 MB to be had, as far as the server takes the questions.
             for _ in 0..30 {
                 if stream.write_all(bytes).is_err() {
                     break;
