@@ -36,6 +36,10 @@ const OWN_KEYS: [&str; 2] = ["schedule:", "hook:"];
 /// How often a network may be wrong about its token in a second.
 const WRONG_TOKENS: u32 = 10;
 
+/// What a call takes of the 128 units that a task has until others have their turn: there is no await in most calls, and a
+/// batch or a WebSocket has many.
+const COST: usize = 32;
+
 /// Who calls.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
@@ -226,6 +230,9 @@ impl Service {
         match item {
             Item::Wrong(id, error) => Some(protocol::answer(id, Err(error))),
             Item::Call { id, method, params } => {
+                for _ in 0..COST {
+                    tokio::task::coop::consume_budget().await;
+                }
                 let answer = self.call(caller, line, &method, params.as_deref()).await;
                 let known = METHODS.iter().find(|known| known.name == method).map_or("unknown", |known| known.name);
                 let code = answer.as_ref().err().map_or(0, ErrorObjectOwned::code);

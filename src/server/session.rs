@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
-use futures::stream::{SplitSink, SplitStream};
-use futures::{SinkExt as _, StreamExt as _};
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, SplitSink, SplitStream};
+use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use tokio::sync::{Mutex, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -82,7 +83,8 @@ pub(super) async fn serve(
     let (orders, ordered) = watch::channel(None);
     let mut writer = tokio::spawn(write(sink, parcels, ordered, options.patience));
     let mut writes = true;
-    let mut reader = Reader { stream, service: service.clone(), caller, line: line.clone(), calls: JoinSet::new() };
+    let mut reader =
+        Reader { stream, service: service.clone(), caller, line: line.clone(), calls: FuturesUnordered::new() };
     // Until when calls under way are waited for, once the server stops.
     let mut ending = None;
     while !session.is_closed() {
@@ -120,7 +122,7 @@ pub(super) async fn serve(
     let Reader { stream, mut calls, .. } = reader;
     drop(stream);
     // What was asked for just before the end is done all the same.
-    let _ = timeout(CLOSING, async { while calls.join_next().await.is_some() {} }).await;
+    let _ = timeout(CLOSING, async { while calls.next().await.is_some() {} }).await;
     // Calls that go on could open subscriptions.
     drop(calls);
     for (_, task) in line.subscriptions.running.lock().await.drain() {
@@ -140,7 +142,8 @@ struct Reader {
     service: Arc<Service>,
     caller: Caller,
     line: Line,
-    calls: JoinSet<()>,
+    /// Within the task of the session, so that a client with many calls gets no more turns than one with a single one.
+    calls: FuturesUnordered<BoxFuture<'static, ()>>,
 }
 
 impl Reader {
@@ -151,25 +154,27 @@ impl Reader {
             let Self { calls, stream, .. } = self;
             return tokio::select! {
                 biased;
-                () = async { while calls.join_next().await.is_some() {} } => Happening::Close(state::GOING_AWAY),
+                () = async { while calls.next().await.is_some() {} } => Happening::Close(state::GOING_AWAY),
                 message = stream.next() => match message {
                     Some(Ok(Message::Close(_)) | Err(_)) | None => Happening::Gone,
                     Some(Ok(_)) => Happening::Heard,
                 },
             };
         }
-        if listening {
-            // A client that does not read its answers is not heard either.
-            self.line.outbox.has_room().await;
-            while self.calls.len() >= 2 * self.service.options.calls_per_session {
-                self.calls.join_next().await;
-            }
-        }
+        let most = 2 * self.service.options.calls_per_session;
         let message = loop {
+            let Self { stream, line, calls, .. } = self;
+            let waiting = calls.len();
+            let message = async {
+                // A client that does not read its answers is not heard either.
+                if listening {
+                    line.outbox.has_room().await;
+                }
+                stream.next().await
+            };
             tokio::select! {
-                // A call that has ended keeps its memory until it is asked about.
-                Some(_) = self.calls.join_next() => {}
-                message = self.stream.next() => break message,
+                Some(()) = calls.next() => {}
+                message = message, if !listening || waiting < most => break message,
             }
         };
         match message {
@@ -197,7 +202,7 @@ impl Reader {
     fn take(&mut self, text: Utf8Bytes) -> Happening {
         let full = self.calls.len() >= self.service.options.calls_per_session;
         let (service, caller, line) = (self.service.clone(), self.caller.clone(), self.line.clone());
-        self.calls.spawn(async move {
+        let call = async move {
             let refuse = |error| protocol::refusal(text.as_bytes(), error);
             let answer = if full {
                 let most = service.options.calls_per_session;
@@ -210,7 +215,8 @@ impl Reader {
                 // A client that is gone needs no answer.
                 let _: Result<(), Gone> = line.outbox.answer(answer, short).await;
             }
-        });
+        };
+        self.calls.push(call.boxed());
         Happening::Heard
     }
 }

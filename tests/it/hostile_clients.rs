@@ -234,21 +234,21 @@ fn large_answers_that_nobody_reads() {
     let http = marmot.http();
     let large = "let text = \"x\"; text.pad(60000, \"x\"); text";
     let id = http.call("play", json!([large])).unwrap()["job_id"].clone();
-    withstand("large answers that nobody reads", marmot, http, 60 << 10, |marmot| {
+    withstand("large answers that nobody reads", marmot, http, 40 << 10, |marmot| {
         let call = request(1, "job.get", json!([id]));
-        let batch = Value::from(vec![call; 10]).to_string();
+        let batch = Value::from(vec![call; 5]).to_string();
         let post = format!(
             "POST /rpc HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{batch}",
             batch.len()
         );
-        let (message, count) = (text(&batch), 10);
+        let (message, count) = (text(&batch), 5);
         let idle = marmot.descriptors();
         let mut streams: Vec<TcpStream> = (0..count).map(|_| upgrade(marmot)).collect();
         streams.extend((0..count).map(|_| connect(marmot)));
         for (number, stream) in streams.iter_mut().enumerate() {
             stream.set_write_timeout(Some(Duration::from_millis(20))).unwrap();
             let bytes = if number < count { message.as_slice() } else { post.as_bytes() };
-            // Answers of 180 MB to be had, as far as the server takes the questions.
+            // Answers of 90 MB to be had, as far as the server takes the questions.
             for _ in 0..30 {
                 if stream.write_all(bytes).is_err() {
                     break;
@@ -263,10 +263,10 @@ fn large_answers_that_nobody_reads() {
 
 #[test]
 fn a_chatty_job_whose_subscribers_do_not_read() {
-    let marmot = Marmot::start(&SMALL.replace("[limits]", "max-output = \"20M\"\n[limits]"));
+    let marmot = Marmot::start(&SMALL.replace("[limits]", "max-output = \"4M\"\n[limits]"));
     let http = marmot.http();
     withstand("subscribers that do not read", marmot, http, 200 << 10, |marmot| {
-        let script = r#"let text = "x"; text.pad(1000, "x"); for i in 0..10000 { print(text) }"#;
+        let script = r#"let text = "x"; text.pad(1000, "x"); for i in 0..3000 { print(text) }"#;
         let job = marmot.http().call("job.submit", json!([script])).unwrap()["job_id"].clone();
         let subscribe = text(&request(1, "job.subscribe", json!([job])).to_string());
         let streams: Vec<TcpStream> = (0..50)
@@ -439,12 +439,14 @@ fn as_many_connections_as_there_are_descriptors() {
     let marmot = Marmot::start_with_descriptors(200, &settings);
     assert!(marmot.log().contains("100 connections"), "it says so: {}", marmot.log());
     let http = marmot.http();
+    let script = format!("http_get(\"{}\").text()", server.origin());
+    // The client of scripts is made with the first request.
+    assert_eq!(http.play(&script), "fine");
     withstand("a process with 200 descriptors", marmot, http, 60 << 10, |marmot| {
         let mut own = marmot.socket();
         let sockets: Vec<TcpStream> = (0..50).map(|_| upgrade(marmot)).collect();
         let more: Vec<TcpStream> = (0..200).map(|_| connect(marmot)).collect();
         let mut streams: Vec<TcpStream> = sockets.into_iter().chain(more).collect();
-        let script = format!("http_get(\"{}\").text()", server.origin());
         // Over a connection that was there before, as all places are taken.
         assert_eq!(own.call("play", json!([script])).unwrap()["value"], "fine");
         for stream in &mut streams {

@@ -38,7 +38,7 @@ fn a_script_is_played_by_name_and_by_position_over_both_ways() {
 
 #[test]
 fn errors_of_scripts_say_where_and_what() {
-    let marmot = Marmot::start("");
+    let marmot = Marmot::start("max-operations = 100000");
     let http = marmot.http();
     let error = http.call("play", json!(["print(1);\nlet x = ;"])).unwrap_err();
     assert_eq!((code(&error), &error["data"]["kind"]), (-32000, &json!("parse")));

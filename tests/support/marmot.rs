@@ -52,7 +52,7 @@ impl Marmot {
     /// One that may not open more descriptors than this.
     pub fn start_with_descriptors(most: usize, settings: &str) -> Self {
         let mut shell = Command::new("sh");
-        shell.arg("-c").arg(format!("ulimit -n {most} && exec \"$0\" \"$@\"")).arg(env!("CARGO_BIN_EXE_marmot"));
+        shell.arg("-c").arg(format!("ulimit -n {most} && exec \"$0\" \"$@\"")).arg(program());
         shell.stdin(Stdio::null());
         let folder = tempfile::Builder::new().prefix("marmot-").tempdir().expect("there is room for temporary files");
         Self::start_as(shell, std::sync::Arc::new(folder), settings, &[])
@@ -188,9 +188,17 @@ impl Drop for Marmot {
     }
 }
 
+/// The program that these tests are of. Examples share these files, and have none.
+fn program() -> &'static str {
+    match option_env!("CARGO_BIN_EXE_marmot") {
+        Some(path) => path,
+        None => panic!("only tests have a program"),
+    }
+}
+
 /// The program.
 pub fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_marmot"));
+    let mut command = Command::new(program());
     command.env_remove("NO_COLOR").stdin(Stdio::null());
     command
 }
