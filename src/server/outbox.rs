@@ -84,6 +84,8 @@ mod tests {
             tokio::spawn(async move { outbox.answer(text, || "short".into()).await })
         };
         let waiting = ["a", "b", "c"].map(answer);
+        // All three wait before there is room.
+        tokio::task::yield_now().await;
         let mut texts = Vec::new();
         for _ in 0..4 {
             let parcel = timeout(Duration::from_secs(5), parcels.recv()).await.unwrap().unwrap();

@@ -18,6 +18,11 @@ use tempfile::TempDir;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
 
+/// Examples and benches, which use others of these files, have no program.
+const PROGRAM: &str = match option_env!("CARGO_BIN_EXE_marmot") {
+    Some(path) => path,
+    None => "marmot",
+};
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// How long any one answer may take. Much more than it does, also where several tests run at once.
 pub const LIMIT: Duration = Duration::from_secs(30);
@@ -52,7 +57,7 @@ impl Marmot {
     /// One that may not open more descriptors than this.
     pub fn start_with_descriptors(most: usize, settings: &str) -> Self {
         let mut shell = Command::new("sh");
-        shell.arg("-c").arg(format!("ulimit -n {most} && exec \"$0\" \"$@\"")).arg(program());
+        shell.arg("-c").arg(format!("ulimit -n {most} && exec \"$0\" \"$@\"")).arg(PROGRAM);
         shell.stdin(Stdio::null());
         let folder = tempfile::Builder::new().prefix("marmot-").tempdir().expect("there is room for temporary files");
         Self::start_as(shell, std::sync::Arc::new(folder), settings, &[])
@@ -188,17 +193,9 @@ impl Drop for Marmot {
     }
 }
 
-/// The program that these tests are of. Examples share these files, and have none.
-fn program() -> &'static str {
-    match option_env!("CARGO_BIN_EXE_marmot") {
-        Some(path) => path,
-        None => panic!("only tests have a program"),
-    }
-}
-
 /// The program.
 pub fn command() -> Command {
-    let mut command = Command::new(program());
+    let mut command = Command::new(PROGRAM);
     command.env_remove("NO_COLOR").stdin(Stdio::null());
     command
 }
