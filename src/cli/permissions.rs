@@ -296,7 +296,7 @@ fn secrets<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<(String, Str
 }
 
 /// An amount in a file: a number, or a text with a unit.
-fn amount<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+pub(crate) fn amount<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
     match NumberOrText::deserialize(from)? {
         NumberOrText::Number(number) => Ok(Some(number)),
         NumberOrText::Text(text) => parse_amount(&text).map(Some).map_err(D::Error::custom),

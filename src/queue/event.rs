@@ -80,6 +80,10 @@ pub(super) struct EventLog {
 }
 
 impl EventLog {
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn push(&mut self, event: NewEvent, settings: &Settings) {
         self.last += 1;
         let size = serde_json::to_vec(&event.data).map_or(0, |text| text.len()) + 64;

@@ -43,6 +43,8 @@ struct Entry {
     delivery: u64,
     /// When its lease ends.
     until: Option<u64>,
+    /// Its bytes, once it has ended.
+    weight: u64,
 }
 
 /// What is known of a tenant.
@@ -54,6 +56,8 @@ struct Tenant {
     running: u64,
     /// By the time of their end.
     ended: BTreeSet<(u64, JobId)>,
+    /// The bytes of those.
+    weight: u64,
 }
 
 /// The jobs of one priority that could run.
@@ -162,7 +166,9 @@ impl Ledger {
         self.tenants.entry(job.new.tenant.clone()).or_default().jobs.insert(id);
         self.orders += 1;
         let order = self.orders;
-        self.jobs.insert(id, Entry { job, log: EventLog::default(), order, delivery: 0, until: None });
+        let log = EventLog::default();
+        let weight = job.outcome.as_ref().map_or(0, |outcome| weight(&job.new, outcome, &log));
+        self.jobs.insert(id, Entry { job, log, order, delivery: 0, until: None, weight });
         self.enter(id);
     }
 
@@ -194,6 +200,7 @@ impl Ledger {
             state => {
                 let place = (job.finished_at.unwrap_or_default(), id);
                 tenant.ended.insert(place);
+                tenant.weight += entry.weight;
                 if state != State::Dead {
                     self.ended.insert(place);
                 }
@@ -231,6 +238,7 @@ impl Ledger {
             _ => {
                 let place = (job.finished_at.unwrap_or_default(), id);
                 tenant.ended.remove(&place);
+                tenant.weight -= entry.weight;
                 self.ended.remove(&place);
             }
         }
@@ -258,6 +266,10 @@ impl Ledger {
 
     pub(super) fn job(&self, tenant: &str, id: JobId) -> Result<Job, QueueError> {
         self.entry(tenant, id).map(|entry| entry.job.clone())
+    }
+
+    pub(super) fn state(&self, tenant: &str, id: JobId) -> Result<State, QueueError> {
+        self.entry(tenant, id).map(|entry| entry.job.state)
     }
 
     pub(super) fn list(&self, tenant: &str, filter: &Filter) -> Page {
@@ -424,6 +436,7 @@ impl Ledger {
         self.change(id, |entry| {
             entry.job.state = state;
             entry.job.finished_at = Some(now);
+            entry.weight = weight(&entry.job.new, &outcome, &entry.log);
             entry.job.outcome = Some(outcome);
         });
         let Some(entry) = self.jobs.get(&id) else { return };
@@ -432,7 +445,8 @@ impl Ledger {
         self.told(id, EventKind::Result, now, data);
         // The oldest make room for the newest.
         while let Some(tenant) = self.tenants.get(&tenant)
-            && tenant.ended.len() as u64 > self.settings.kept_per_tenant
+            && (tenant.ended.len() as u64 > self.settings.kept_per_tenant
+                || (tenant.weight > self.settings.kept_bytes_per_tenant && tenant.ended.len() > 1))
             && let Some((_, oldest)) = tenant.ended.first().copied()
         {
             self.forget(oldest);
@@ -654,9 +668,15 @@ pub(super) fn ended_by(cause: Cause) -> Outcome {
     }
 }
 
+/// The bytes that a job takes after its end. Its value is in the last event as well.
+fn weight(new: &NewJob, outcome: &Outcome, log: &EventLog) -> u64 {
+    let value = serde_json::to_vec(&outcome.value).map_or(0, |text| text.len());
+    (new.script.len() + outcome.output.len() + 2 * value + log.bytes() + 1_024) as u64
+}
+
 /// The outcome of a dead letter.
 pub(super) fn given_up(attempts: &str, worker: &str) -> Outcome {
-    let message = format!("delivered {attempts} times, and no worker has finished it; the last one was {worker}");
+    let message = format!("no worker has finished it (deliveries: {attempts}); the last one was {worker}");
     Outcome::failed(State::Dead, "dead", message)
 }
 
@@ -678,4 +698,29 @@ pub(super) fn result(outcome: &Outcome) -> serde_json::Value {
 
 pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ended_jobs_are_kept_within_their_bytes_and_the_newest_always() {
+        let settings = Settings { kept_bytes_per_tenant: 10_000, ..Settings::default() };
+        let mut ledger = Ledger::new(settings);
+        let mut ids = Vec::new();
+        for number in 0..10 {
+            let id = ledger.submit(NewJob::new("a", format!("{number}"), 1_000), number).unwrap().id;
+            let lease = ledger.lease("w", number).unwrap();
+            let bytes = if number == 9 { 50_000 } else { 1_500 };
+            let outcome = Outcome { output: "x".repeat(bytes), ..Outcome::default() };
+            ledger.complete(&lease.ticket, outcome, number).unwrap();
+            ids.push(id);
+            let kept = ids.iter().filter(|id| ledger.job("a", **id).is_ok()).count();
+            assert!(kept <= 4, "{kept} after {number}");
+        }
+        let kept: Vec<_> = ids.iter().filter(|id| ledger.job("a", **id).is_ok()).collect();
+        assert_eq!(kept, [&ids[9]]);
+        assert!(ledger.tenants["a"].weight > 50_000);
+    }
 }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use super::bells::Bells;
 use super::event::{Events, NewEvent};
-use super::job::{Cause, Filter, Job, JobId, Lease, NewJob, Orders, Outcome, Page, Submitted, Ticket};
+use super::job::{Cause, Filter, Job, JobId, Lease, NewJob, Orders, Outcome, Page, State, Submitted, Ticket};
 use super::journal::{Journal, Receipt};
 use super::ledger::Ledger;
 use super::record::{Record, RecordKind};
@@ -114,6 +114,10 @@ impl Queue for MemoryQueue {
 
     async fn job(&self, tenant: &str, id: JobId) -> Result<Job, QueueError> {
         self.lock().ledger.job(tenant, id)
+    }
+
+    async fn state(&self, tenant: &str, id: JobId) -> Result<State, QueueError> {
+        self.lock().ledger.state(tenant, id)
     }
 
     async fn list(&self, tenant: &str, filter: &Filter) -> Result<Page, QueueError> {

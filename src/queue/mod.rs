@@ -70,6 +70,15 @@ pub trait Queue: Send + Sync + fmt::Debug + 'static {
     /// [`QueueError::NotFound`], also for the job of another tenant.
     async fn job(&self, tenant: &str, id: JobId) -> Result<Job, QueueError>;
 
+    /// Where a job stands.
+    ///
+    /// # Errors
+    ///
+    /// As for [`job`](Self::job).
+    async fn state(&self, tenant: &str, id: JobId) -> Result<State, QueueError> {
+        self.job(tenant, id).await.map(|job| job.state)
+    }
+
     /// The tenant's jobs, the newest first.
     async fn list(&self, tenant: &str, filter: &Filter) -> Result<Page, QueueError>;
 

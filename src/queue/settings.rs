@@ -18,6 +18,8 @@ pub struct Settings {
     pub keep: Duration,
     /// The most jobs of a tenant that are kept after their end. Default: 10,000.
     pub kept_per_tenant: u64,
+    /// The most bytes of a tenant's jobs that the memory queue keeps after their end, roughly. Default: 256 MiB.
+    pub kept_bytes_per_tenant: u64,
     /// How long an idempotency key is remembered. Default: a day.
     pub remember: Duration,
     /// The most bytes of a job: script, arguments and all. Default: 256 KiB.
@@ -42,6 +44,7 @@ impl Default for Settings {
             running_per_tenant: 16,
             keep: day,
             kept_per_tenant: 10_000,
+            kept_bytes_per_tenant: 256 << 20,
             remember: day,
             job_size: 256 << 10,
             value_size: 1 << 20,

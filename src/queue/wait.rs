@@ -20,9 +20,8 @@ pub async fn wait_for_end(queue: &dyn Queue, tenant: &str, id: JobId, most: Dura
     // Listened to before the first look, so that nothing happens unheard between them.
     let mut listener = queue.bells().listen(id);
     loop {
-        let job = queue.job(tenant, id).await?;
-        if job.state.has_ended() || Instant::now() >= deadline {
-            return Ok(job);
+        if queue.state(tenant, id).await?.has_ended() || Instant::now() >= deadline {
+            return queue.job(tenant, id).await;
         }
         let _ = timeout_at(deadline.min(Instant::now() + AGAIN), listener.heard()).await;
     }

@@ -238,8 +238,10 @@ fn it_tells_of_every_option_kind_and_permission() {
         assert!(text.contains(&format!("`{word}`")), "the page does not tell of `{word}`");
     }
     let flags = fs::read_to_string("src/cli/permissions.rs").unwrap();
-    let fields = flags.split_once("struct Permissions {").unwrap().1.split_once("\n}\n").unwrap().0;
-    let fields = fields.lines().filter_map(|line| line.trim().split_once(':').filter(|(name, _)| !name.contains(' ')));
+    let of = |name: &str| flags.split_once(name).unwrap().1.split_once("\n}\n").unwrap().0;
+    let fields = [of("struct Permissions {"), of("struct Grants {")].concat();
+    let fields = fields.lines().filter(|line| !line.contains("grants: Grants"));
+    let fields = fields.filter_map(|line| line.trim().split_once(':').filter(|(name, _)| !name.contains(' ')));
     let flags: Vec<_> = fields.map(|(name, _)| format!("--{}", name.replace('_', "-"))).collect();
     assert!(flags.len() > 15, "{flags:?}");
     for flag in flags {

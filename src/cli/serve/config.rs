@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::super::permissions::{Grants, time};
-use super::{Common, Own};
+use super::super::permissions::{Grants, amount, time};
+use super::{Common, Own, default_jobs};
 
 /// All settings.
 #[derive(Debug, Default)]
@@ -58,6 +58,8 @@ struct Jobs {
     #[serde(deserialize_with = "time")]
     keep: Option<Duration>,
     kept_per_tenant: Option<u64>,
+    #[serde(deserialize_with = "amount")]
+    kept_bytes_per_tenant: Option<u64>,
     #[serde(deserialize_with = "time")]
     remember: Option<Duration>,
     job_size: Option<usize>,
@@ -191,6 +193,11 @@ impl File {
     /// The limits and times of the queue.
     pub(super) fn queue_settings(&self) -> Settings {
         let mut settings = Settings::default();
+        if self.own.token_file.is_some() && self.common.queue.as_deref().unwrap_or("memory") == "memory" {
+            // Of the jobs that this process runs at once, some are always left for other tenants.
+            let jobs = self.own.workers.unwrap_or_else(default_jobs) as u64;
+            settings.running_per_tenant = settings.running_per_tenant.min((jobs - jobs / 4).max(1));
+        }
         let Jobs {
             lease,
             waiting_per_tenant,
@@ -198,6 +205,7 @@ impl File {
             running_per_tenant,
             keep,
             kept_per_tenant,
+            kept_bytes_per_tenant,
             remember,
             job_size,
             value_size,
@@ -211,6 +219,7 @@ impl File {
         put(&mut settings.running_per_tenant, *running_per_tenant);
         put(&mut settings.keep, *keep);
         put(&mut settings.kept_per_tenant, *kept_per_tenant);
+        put(&mut settings.kept_bytes_per_tenant, *kept_bytes_per_tenant);
         put(&mut settings.remember, *remember);
         put(&mut settings.job_size, *job_size);
         put(&mut settings.value_size, *value_size);

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use marmot::queue::redis::RedisQueue;
-use marmot::queue::{MemoryQueue, Queue, QueueError};
+use marmot::queue::{MemoryQueue, Queue};
 use marmot::server::{Server, Tokens};
 use marmot::telemetry::Telemetry;
 use marmot::worker::Worker;
@@ -198,7 +198,7 @@ fn check(file: &File) -> Result<(), Failed> {
     let queue = file.common.queue.as_deref().unwrap_or("memory");
     if queue != "memory" {
         let name = file.common.queue_name.as_deref().unwrap_or(QUEUE);
-        RedisQueue::check(queue, name).map_err(|error| Failed::Usage(error.to_string()))?;
+        check_queue(queue, name)?;
     }
     let _ = writeln!(io::stdout(), "the settings are valid");
     Ok(())
@@ -308,13 +308,22 @@ async fn queue(file: &File) -> Result<Arc<dyn Queue>, Failed> {
         }),
         address => {
             let name = file.common.queue_name.as_deref().unwrap_or(QUEUE);
+            check_queue(address, name)?;
             match RedisQueue::connect(address, name, settings).await {
                 Ok(queue) => Ok(Arc::new(queue)),
-                Err(error @ QueueError::Invalid(_)) => Err(Failed::Usage(error.to_string())),
                 Err(error) => Err(Failed::Start(error.to_string())),
             }
         }
     }
+}
+
+/// Refuses what is no queue, without a password that may be in it.
+fn check_queue(address: &str, name: &str) -> Result<(), String> {
+    if !address.starts_with("redis") {
+        let shown = address.split('@').next_back().unwrap_or_default();
+        return Err(format!("`{shown}` is no queue: `memory`, `redis://HOST:PORT` or `redis+cluster://HOST:PORT`"));
+    }
+    RedisQueue::check(address, name).map_err(|error| error.to_string())
 }
 
 /// Scripts wait most of the time.

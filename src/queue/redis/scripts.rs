@@ -89,6 +89,7 @@ fn head(settings: &Settings) -> String {
         running_per_tenant,
         keep,
         kept_per_tenant,
+        kept_bytes_per_tenant: _,
         remember,
         job_size: _,
         value_size: _,
