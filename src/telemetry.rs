@@ -68,6 +68,7 @@ pub(crate) struct Connection {
 }
 
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
+#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "a worker alone has no connections"))]
 pub(crate) enum Kind {
     Http,
     WebSocket,
