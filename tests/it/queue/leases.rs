@@ -125,7 +125,7 @@ async fn a_job_that_no_worker_finishes_is_a_dead_letter(place: Place) {
     let job = queue.job("anna", id).await.unwrap();
     let failure = job.outcome.unwrap().failure.unwrap();
     assert_eq!((failure.state, failure.kind.as_str(), job.attempts), (State::Dead, "dead", 2));
-    assert!(failure.message.contains("delivered 2 times"), "{}", failure.message);
+    assert!(failure.message.contains("deliveries: 2"), "{}", failure.message);
     assert!(failure.message.ends_with("the last one was w\"2\\%1/"), "{}", failure.message);
     assert!(job.finished_at.is_some() && is_lost(queue.complete(&second.ticket, value(1)).await));
     assert!(queue.lease("w3").await.unwrap().is_none());
