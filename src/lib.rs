@@ -74,6 +74,8 @@ compile_error!(
 
 // In layer order: a module uses only what stands above it. `tests/tidy.rs` holds this.
 mod port;
+#[cfg(any(feature = "stripe", feature = "queue"))]
+mod hex;
 mod secret;
 pub mod error;
 pub mod cookies;

@@ -28,16 +28,14 @@ pub(super) struct Equipment {
 
 /// An engine to be built, and what records its requests.
 pub(super) fn equip(options: &Surroundings) -> Result<Equipment, String> {
-    let variables = variables(options)?;
-    let variable = move |name: &str| std::env::var(name).ok().or_else(|| variables.get(name).cloned());
+    let variable = variables(options.env_file.as_deref())?;
     let har = options.har.clone().map(|path| (HarRecorder::new(), path));
     let mut client = HttpClient::builder();
     if let Some((recorder, _)) = &har {
         client = client.har(recorder.clone());
     }
     let client = client.build().map_err(|error| error.chain())?;
-    let base = variable("STRIPE_API_BASE").filter(|base| !base.is_empty());
-    let payments = base.into_iter().fold(stripe::Config::new(), stripe::Config::base_url);
+    let payments = payments(&variable);
     let engine = ScriptEngine::builder().client(client).sandbox(options.permissions.sandbox());
     let mut engine = options.permissions.secrets(engine, &variable)?.variables(variable);
     if let Some(folder) = &options.modules {
@@ -49,9 +47,7 @@ pub(super) fn equip(options: &Surroundings) -> Result<Equipment, String> {
 impl Equipment {
     /// The engine, and who saves what was recorded.
     pub(super) fn build(self) -> Result<(ScriptEngine, Recording), String> {
-        let mut engine = self.engine.build().map_err(|error| error.chain())?;
-        stripe::register(&mut engine, self.payments).map_err(|error| format!("STRIPE_API_BASE: {error}"))?;
-        Ok((engine, Recording(self.har)))
+        Ok((engine(self.engine, self.payments)?, Recording(self.har)))
     }
 }
 
@@ -68,11 +64,33 @@ impl Recording {
     }
 }
 
-/// Those of the env file.
-fn variables(options: &Surroundings) -> Result<HashMap<String, String>, String> {
-    let Some(path) = &options.env_file else { return Ok(HashMap::new()) };
-    let failed = |error: dotenvy::Error| format!("could not read the env file `{}`: {error}", path.display());
-    dotenvy::from_path_iter(path).map_err(failed)?.map(|entry| entry.map_err(failed)).collect()
+/// What variables there are: those of the environment, then those of the env file.
+pub(super) fn variables(
+    env_file: Option<&Path>,
+) -> Result<impl Fn(&str) -> Option<String> + Clone + Send + Sync + use<>, String> {
+    let mut variables = HashMap::new();
+    if let Some(path) = env_file {
+        let failed = |error: dotenvy::Error| format!("could not read the env file `{}`: {error}", path.display());
+        for entry in dotenvy::from_path_iter(path).map_err(failed)? {
+            let (name, value) = entry.map_err(failed)?;
+            variables.insert(name, value);
+        }
+    }
+    let variables = Arc::new(variables);
+    Ok(move |name: &str| std::env::var(name).ok().or_else(|| variables.get(name).cloned()))
+}
+
+/// Where payments go.
+pub(super) fn payments(variable: impl Fn(&str) -> Option<String>) -> stripe::Config {
+    let base = variable("STRIPE_API_BASE").filter(|base| !base.is_empty());
+    base.into_iter().fold(stripe::Config::new(), stripe::Config::base_url)
+}
+
+/// The engine of a builder, with payments.
+pub(super) fn engine(builder: ScriptEngineBuilder, payments: stripe::Config) -> Result<ScriptEngine, String> {
+    let mut engine = builder.build().map_err(|error| error.chain())?;
+    stripe::register(&mut engine, payments).map_err(|error| format!("STRIPE_API_BASE: {error}"))?;
+    Ok(engine)
 }
 
 /// Shows why a script has ended, and what to do about it.

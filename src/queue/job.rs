@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{QueueError, Settings};
+use crate::hex;
 
 /// The most bytes of an idempotency key, as payment services have it.
 const MAX_KEY: usize = 255;
@@ -204,7 +205,7 @@ impl NewJob {
         }
         let what = (&self.script, &self.name, &self.args, self.priority, self.timeout_ms);
         let text = serde_json::to_vec(&what).unwrap_or_default();
-        Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(&Sha256::digest(&text))
     }
 }
 

@@ -13,6 +13,7 @@ use super::job::{
 };
 use super::journal::Line;
 use super::record::{Record, RecordKind};
+use super::time::millis;
 use super::{QueueError, Settings, Stats, WorkerReport};
 
 /// Workers that have said nothing for this long are gone.
@@ -591,6 +592,11 @@ impl Ledger {
         self.records.iter().filter(wanted).map(record).collect()
     }
 
+    pub(super) fn record_names(&self, kind: RecordKind, tenant: &str) -> Vec<String> {
+        let wanted = |key: &&(RecordKind, String, String)| key.0 == kind && key.1 == tenant;
+        self.records.keys().filter(wanted).map(|(_, _, name)| name.clone()).collect()
+    }
+
     pub(super) fn remove(&mut self, kind: RecordKind, tenant: &str, name: &str) -> bool {
         let there = self.records.remove(&(kind, tenant.to_owned(), name.to_owned())).is_some();
         if there {
@@ -694,10 +700,6 @@ pub(super) fn result(outcome: &Outcome) -> serde_json::Value {
         "duration_ms": outcome.duration_ms,
         "usage": outcome.usage,
     })
-}
-
-pub(super) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -14,6 +14,7 @@ use super::job::{Cause, Filter, Job, JobId, Lease, NewJob, Orders, Outcome, Page
 use super::journal::{Journal, Receipt};
 use super::ledger::Ledger;
 use super::record::{Record, RecordKind};
+use super::time::now;
 use super::{Queue, QueueError, Settings, Stats, WorkerReport};
 
 /// A queue within this process.
@@ -99,11 +100,6 @@ impl MemoryQueue {
         receipt.synced().await?;
         Ok(changed)
     }
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    super::ledger::millis(since)
 }
 
 #[async_trait]
@@ -194,6 +190,10 @@ impl Queue for MemoryQueue {
 
     async fn records(&self, kind: RecordKind, tenant: Option<&str>) -> Result<Vec<Record>, QueueError> {
         Ok(self.lock().ledger.records(kind, tenant))
+    }
+
+    async fn record_names(&self, kind: RecordKind, tenant: &str) -> Result<Vec<String>, QueueError> {
+        Ok(self.lock().ledger.record_names(kind, tenant))
     }
 
     async fn remove(&self, kind: RecordKind, tenant: &str, name: &str) -> Result<bool, QueueError> {

@@ -30,6 +30,7 @@ mod record;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod settings;
+mod time;
 mod wait;
 
 use std::fmt;
@@ -50,6 +51,10 @@ pub use self::record::{Record, RecordKind};
 #[cfg(feature = "redis")]
 pub use self::redis::RedisQueue;
 pub use self::settings::Settings;
+#[cfg(any(feature = "worker", feature = "server"))]
+pub(crate) use self::time::millis;
+#[cfg(feature = "worker")]
+pub(crate) use self::time::now;
 pub use self::wait::wait_for_end;
 
 /// Where jobs wait, and where their outcomes are kept.
@@ -173,6 +178,9 @@ pub trait Queue: Send + Sync + fmt::Debug + 'static {
 
     /// All records of a kind, by tenant and name: of one tenant, or of all.
     async fn records(&self, kind: RecordKind, tenant: Option<&str>) -> Result<Vec<Record>, QueueError>;
+
+    /// The names of a tenant's records of a kind, in order, without what they say.
+    async fn record_names(&self, kind: RecordKind, tenant: &str) -> Result<Vec<String>, QueueError>;
 
     /// Forgets a record. Returns whether there was one.
     async fn remove(&self, kind: RecordKind, tenant: &str, name: &str) -> Result<bool, QueueError>;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jsonrpsee_types::ErrorObjectOwned;
 use serde_json::{Value, json};
 
-use crate::queue::{Job, JobId, QueueError, State};
+use crate::queue::{Job, JobId, QueueError, State, millis};
 
 pub(super) const PARSE: i32 = -32700;
 pub(super) const INVALID_REQUEST: i32 = -32600;
@@ -52,7 +52,7 @@ pub(super) fn params(message: impl Into<String>) -> ErrorObjectOwned {
 
 /// Some limit was reached.
 pub(super) fn limit(message: impl Into<String>, retry_after: Option<Duration>) -> ErrorObjectOwned {
-    error(LIMIT, message, retry_after.map(|after| json!({ "retry_after_ms": after.as_millis() as u64 })))
+    error(LIMIT, message, retry_after.map(|after| json!({ "retry_after_ms": millis(after) })))
 }
 
 /// What a queue says, as callers hear it.
@@ -60,9 +60,7 @@ pub(super) fn of_queue(failed: &QueueError) -> ErrorObjectOwned {
     let text = failed.to_string();
     match failed {
         QueueError::Conflict(id) => error(CONFLICT, text, Some(json!({ "job_id": id }))),
-        QueueError::Full { retry_after } => {
-            error(FULL, text, Some(json!({ "retry_after_ms": retry_after.as_millis() as u64 })))
-        }
+        QueueError::Full { retry_after } => error(FULL, text, Some(json!({ "retry_after_ms": millis(*retry_after) }))),
         QueueError::NotFound(what) => error(NOT_FOUND, text, Some(json!({ "what": what }))),
         QueueError::Invalid(_) => params(text),
         QueueError::LostLease(_) | QueueError::Unavailable(_) => error(BACKEND, text, None),

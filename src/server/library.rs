@@ -51,16 +51,11 @@ fn failed(error: QueueError) -> ErrorObjectOwned {
 }
 
 /// The versions of a script, the oldest first.
-async fn versions(queue: &dyn Queue, tenant: &str, name: &str) -> Result<Vec<(u64, Record)>, ErrorObjectOwned> {
-    let all = queue.records(RecordKind::Script, Some(tenant)).await.map_err(failed)?;
-    let mut versions: Vec<(u64, Record)> = all
-        .into_iter()
-        .filter_map(|record| {
-            let (of, version) = record.name.rsplit_once('@')?;
-            (of == name).then(|| version.parse().ok()).flatten().map(|version| (version, record))
-        })
-        .collect();
-    versions.sort_by_key(|(version, _)| *version);
+async fn versions(queue: &dyn Queue, tenant: &str, name: &str) -> Result<Vec<u64>, ErrorObjectOwned> {
+    let names = queue.record_names(RecordKind::Script, tenant).await.map_err(failed)?;
+    let version = |full: &String| full.strip_prefix(name)?.strip_prefix('@')?.parse().ok();
+    let mut versions: Vec<u64> = names.iter().filter_map(version).collect();
+    versions.sort_unstable();
     Ok(versions)
 }
 
@@ -79,7 +74,7 @@ pub(super) async fn put(queue: &dyn Queue, tenant: &str, put: Put) -> Answer {
     let body = serde_json::to_string(&kept).map_err(|error| code::params(error.to_string()))?;
     loop {
         let versions = versions(queue, tenant, &name).await?;
-        let version = versions.last().map_or(0, |(version, _)| *version) + 1;
+        let version = versions.last().map_or(0, |version| *version) + 1;
         let record = Record {
             kind: RecordKind::Script,
             tenant: tenant.to_owned(),
@@ -89,8 +84,8 @@ pub(super) async fn put(queue: &dyn Queue, tenant: &str, put: Put) -> Answer {
         // Somebody else may have put this version meanwhile.
         if queue.add(record).await.map_err(failed)? {
             let many = (versions.len() + 1).saturating_sub(VERSIONS);
-            for (_, old) in versions.iter().take(many) {
-                queue.remove(RecordKind::Script, tenant, &old.name).await.map_err(failed)?;
+            for old in versions.iter().take(many) {
+                queue.remove(RecordKind::Script, tenant, &format!("{name}@{old}")).await.map_err(failed)?;
             }
             return Ok(json!({ "name": name, "version": version }));
         }
@@ -108,13 +103,13 @@ async fn find(
         let message = format!("there is no script `{}` in the library", name.chars().take(120).collect::<String>());
         code::error(code::NOT_FOUND, message, Some(json!({ "what": "script" })))
     };
-    let (version, record) = match version {
-        Some(version) => match queue.record(RecordKind::Script, tenant, &format!("{name}@{version}")).await {
-            Ok(record) => (version, record),
-            Err(QueueError::NotFound(_)) => return Err(nothing()),
-            Err(error) => return Err(failed(error)),
-        },
+    let version = match version {
+        Some(version) => version,
         None => versions(queue, tenant, name).await?.pop().ok_or_else(nothing)?,
+    };
+    let record = match queue.record(RecordKind::Script, tenant, &format!("{name}@{version}")).await {
+        Err(QueueError::NotFound(_)) => return Err(nothing()),
+        other => other.map_err(failed)?,
     };
     let kept = serde_json::from_str(&record.body);
     Ok((version, kept.map_err(|error| code::error(code::BACKEND, error.to_string(), None))?))
@@ -161,8 +156,7 @@ pub(super) async fn resolve(
 
 pub(super) async fn get(queue: &dyn Queue, tenant: &str, named: Named) -> Answer {
     let (version, kept) = find(queue, tenant, &named.name, named.version).await?;
-    let versions: Vec<u64> =
-        versions(queue, tenant, &named.name).await?.into_iter().map(|(version, _)| version).collect();
+    let versions = versions(queue, tenant, &named.name).await?;
     let mut answer = json!(kept);
     answer["name"] = named.name.into();
     answer["version"] = version.into();
@@ -191,9 +185,10 @@ pub(super) async fn list(queue: &dyn Queue, tenant: &str) -> Answer {
 
 pub(super) async fn remove(queue: &dyn Queue, tenant: &str, named: Named) -> Answer {
     let mut removed = 0;
-    for (version, record) in versions(queue, tenant, &named.name).await? {
+    for version in versions(queue, tenant, &named.name).await? {
         if named.version.is_none_or(|wanted| wanted == version) {
-            removed += u64::from(queue.remove(RecordKind::Script, tenant, &record.name).await.map_err(failed)?);
+            let full = format!("{}@{version}", named.name);
+            removed += u64::from(queue.remove(RecordKind::Script, tenant, &full).await.map_err(failed)?);
         }
     }
     Ok(json!({ "removed": removed }))

@@ -19,7 +19,7 @@ use super::protocol::{self, Item, Message};
 use super::schedule::Schedule;
 use super::session::{Census, Line};
 use super::{code, discover, library, schedule};
-use crate::queue::{Cause, Filter, Job, JobId, NewJob, Origin, Priority, Queue, State, wait_for_end};
+use crate::queue::{Cause, Filter, Job, JobId, NewJob, Origin, Priority, Queue, State, millis, wait_for_end};
 use crate::telemetry::{Call, Telemetry};
 
 /// How long after its time a job has to say itself that it was over, before it is told to end.
@@ -349,8 +349,8 @@ impl Service {
                 Ok(json!({
                     "tenant": tenant,
                     "version": env!("CARGO_PKG_VERSION"),
-                    "task_timeout_ms": self.options.task_timeout.as_millis() as u64,
-                    "longest_task_ms": self.options.longest_task.as_millis() as u64,
+                    "task_timeout_ms": millis(self.options.task_timeout),
+                    "longest_task_ms": millis(self.options.longest_task),
                     "message_size": self.options.message_size,
                     "batch": self.options.batch,
                     "calls_per_second": self.options.calls_per_second,
@@ -381,7 +381,7 @@ impl Service {
         if timeout.is_zero() || timeout > longest {
             return Err(code::params(format!("`timeout_ms` is 1 to {}", longest.as_millis())));
         }
-        let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        let timeout_ms = millis(timeout);
         let mut job = NewJob::new(&caller.tenant, script, timeout_ms);
         (job.name, job.args, job.priority) = (name, args, priority);
         (job.not_before, job.idempotency_key) = (not_before, idempotency_key);

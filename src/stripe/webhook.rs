@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use crate::hex;
+
 /// How far the time of a signature may be from ours unless something else is said.
 pub const TOLERANCE: Duration = Duration::from_secs(300);
 
@@ -112,22 +114,10 @@ impl<'a> Signed<'a> {
         mac.update(b".");
         mac.update(payload);
         // In constant time.
-        let is_right = |text: &&&str| unhex(text).is_some_and(|bytes| mac.clone().verify_slice(&bytes).is_ok());
+        let is_right =
+            |text: &&&str| hex::decode::<32>(text).is_some_and(|bytes| mac.clone().verify_slice(&bytes).is_ok());
         self.signatures.iter().filter(is_right).count() > 0
     }
-}
-
-/// The bytes of a SHA-256 in hexadecimal digits.
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    let digits = text.as_bytes();
-    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, at) in bytes.iter_mut().zip((0..64).step_by(2)) {
-        *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]
@@ -143,7 +133,7 @@ mod tests {
         mac.update(time.as_bytes());
         mac.update(b".");
         mac.update(payload);
-        mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(&mac.finalize().into_bytes())
     }
 
     fn header(secret: &str) -> String {

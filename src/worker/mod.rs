@@ -23,13 +23,13 @@ mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch as signal};
 use tokio::task::JoinSet;
 
 pub use self::engines::Engines;
-use crate::queue::{Lease, Queue, WorkerReport};
+use crate::queue::{Lease, Queue, WorkerReport, now};
 use crate::telemetry::Telemetry;
 
 /// How often a worker says that it lives.
@@ -163,10 +163,4 @@ impl Worker {
             tokio::time::sleep(BEAT).await;
         }
     }
-}
-
-/// Milliseconds since the Unix epoch, by the clock of this machine.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -10,9 +10,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::Instrument;
 
 use super::engines::Engines;
-use super::now;
 use super::watch::Watch;
-use crate::queue::{Cause, Failure, Job, Lease, NewEvent, Orders, Outcome, Queue, QueueError, State, Ticket};
+use crate::queue::{
+    Cause, Failure, Job, Lease, NewEvent, Orders, Outcome, Queue, QueueError, State, Ticket, millis, now,
+};
 use crate::script::{CancelToken, ScriptError, ScriptErrorKind, Usage, value};
 use crate::telemetry::{Ended, Telemetry};
 
@@ -228,7 +229,7 @@ fn evaluate(engines: &Engines, job: &Job, watch: &Arc<Watch>, cancel: CancelToke
         Err(error) => Outcome { failure: Some(failure(&error)), ..Outcome::default() },
     };
     outcome.output = watch.output();
-    outcome.duration_ms = u64::try_from(usage.time.as_millis()).unwrap_or(u64::MAX);
+    outcome.duration_ms = millis(usage.time);
     outcome.usage = used(&usage);
     outcome
 }

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::now;
-use crate::queue::{EventKind, JobId, NewEvent};
+use crate::hex;
+use crate::queue::{EventKind, JobId, NewEvent, now};
 use crate::script::{Observer, RequestTrace, Write};
 use crate::telemetry::{Answer, Telemetry};
 
@@ -75,7 +75,7 @@ impl Observer for Watch {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
-        let hash: String = hash.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex::encode(&hash.finalize()[..12]);
         Some(format!("marmot-{}-{}-{hash}", self.id, write.number))
     }
 
@@ -145,7 +145,7 @@ fn random(bytes: usize) -> Option<String> {
     let mut random = [0; 16];
     getrandom::fill(&mut random[..bytes]).ok()?;
     random[0] |= 1;
-    Some(random[..bytes].iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(hex::encode(&random[..bytes]))
 }
 
 #[cfg(test)]

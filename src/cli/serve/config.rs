@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
+use super::super::host::variables;
 use super::super::permissions::{Grants, amount, time};
 use super::{Common, Own, default_jobs};
 
@@ -182,9 +183,9 @@ impl File {
         put(&mut options.silence, limits.silence);
         put(&mut options.patience, limits.patience);
         put(&mut options.drain, self.common.drain);
-        let variable = self.variable()?;
+        let variable = variables(self.common.env_file.as_deref())?;
         for (name, entry) in &self.hooks {
-            let hook = entry.hook(&*variable).map_err(|error| format!("hooks.{name}: {error}"))?;
+            let hook = entry.hook(&variable).map_err(|error| format!("hooks.{name}: {error}"))?;
             options.hooks.insert(name.clone(), hook);
         }
         Ok(options)
@@ -227,20 +228,6 @@ impl File {
         put(&mut settings.event_bytes, *event_bytes);
         put(&mut settings.records, *records);
         settings
-    }
-
-    /// What variables there are: those of the environment, then those of the env file.
-    #[expect(clippy::type_complexity, reason = "named where it is used")]
-    pub(super) fn variable(&self) -> Result<Box<dyn Fn(&str) -> Option<String> + Send + Sync>, String> {
-        let mut variables = BTreeMap::new();
-        if let Some(path) = &self.common.env_file {
-            let failed = |error: dotenvy::Error| format!("could not read the env file `{}`: {error}", path.display());
-            for entry in dotenvy::from_path_iter(path).map_err(failed)? {
-                let (name, value) = entry.map_err(failed)?;
-                variables.insert(name, value);
-            }
-        }
-        Ok(Box::new(move |name| std::env::var(name).ok().or_else(|| variables.get(name).cloned())))
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ::redis::{RedisResult, Value, cmd};
 
 use super::super::Bells;
+use super::super::time::millis;
 use super::connection::{Connection, Connector};
 use super::reply::{Reply, text};
 
@@ -45,7 +46,7 @@ impl Reader {
     /// Waits for entries and rings for them.
     async fn read(&mut self, bells: &Bells) -> RedisResult<()> {
         let mut command = cmd("XREAD");
-        let block = u64::try_from(BLOCK.as_millis()).unwrap_or(u64::MAX);
+        let block = millis(BLOCK);
         command.arg("COUNT").arg(BATCH).arg("BLOCK").arg(block).arg("STREAMS").arg(&self.key);
         command.arg(format!("{}-0", self.last));
         let entries = entries(self.connection.ask(&command).await?);

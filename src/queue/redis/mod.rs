@@ -350,6 +350,13 @@ impl Queue for RedisQueue {
         Ok(records)
     }
 
+    async fn record_names(&self, kind: RecordKind, tenant: &str) -> Result<Vec<String>, QueueError> {
+        let reply = self.ask(Script::Names, &[kind.name(), tenant]).await?;
+        let mut names: Vec<String> = reply.rest().filter_map(|name| reply::text(&name)).collect();
+        names.sort();
+        Ok(names)
+    }
+
     async fn remove(&self, kind: RecordKind, tenant: &str, name: &str) -> Result<bool, QueueError> {
         Ok(self.ask(Script::Remove, &[kind.name(), tenant, name]).await?.word != "none")
     }

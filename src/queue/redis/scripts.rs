@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
 
 use super::super::job::{Cause, Outcome, State};
+use super::super::time::millis;
 use super::super::{Settings, ledger};
+use crate::hex;
 
 /// Times beyond this are as good as for ever, and Redis knows none that are much longer.
 const EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -49,6 +51,7 @@ scripts! {
     Put "put" false,
     Record "record" true,
     Records "records" true,
+    Names "names" true,
     Remove "remove" false,
     Info "info" true,
 }
@@ -69,7 +72,7 @@ impl Scripts {
         let (head, common) = (head(settings), include_str!("lua/common.lua"));
         let text = |body: &str| {
             let text = format!("{head}{common}{body}");
-            let sha = Sha1::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+            let sha = hex::encode(&Sha1::digest(text.as_bytes()));
             Text { text, sha }
         };
         Self(Script::ALL.iter().map(|(_, body)| text(body)).collect())
@@ -97,7 +100,7 @@ fn head(settings: &Settings) -> String {
         event_bytes,
         records,
     } = settings;
-    let time = |time: &Duration| ledger::millis((*time).min(EVER)).max(1);
+    let time = |time: &Duration| millis((*time).min(EVER)).max(1);
     let how = |outcome: &Outcome| {
         let state = quoted(outcome.state().name());
         let Told { outcome, brief, result } = Told::new(outcome);

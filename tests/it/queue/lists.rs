@@ -133,6 +133,8 @@ async fn records_are_kept_by_name(place: Place) {
     assert_eq!(queue.records(Script, Some("anna")).await.unwrap(), all);
     assert_eq!(queue.records(Script, None).await.unwrap().len(), 3);
     assert!(queue.records(Schedule, None).await.unwrap().is_empty());
+    assert_eq!(queue.record_names(Script, "anna").await.unwrap(), ["a", "b@1"]);
+    assert!(queue.record_names(Schedule, "anna").await.unwrap().is_empty());
     // Too many, of this kind and tenant only.
     assert!(matches!(queue.put(record(Script, "anna", "c", "6")).await, Err(QueueError::Full { .. })));
     assert!(matches!(queue.add(record(Script, "anna", "c", "6")).await, Err(QueueError::Full { .. })));
