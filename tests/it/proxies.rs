@@ -31,10 +31,11 @@ fn trusting(nginx: &Nginx) -> TlsConfig {
 fn clear_text_passes_an_http_proxy_and_tls_a_tunnel() {
     let (proxy, target, nginx) = (Tinyproxy::start(), target(), nginx());
     let client = HttpClient::builder().proxy(Proxy::all(proxy.url())).tls(trusting(&nginx)).build().unwrap();
-    assert_eq!(client.get(target.url("/a")).unwrap().text().unwrap(), "target");
-    assert!(target.last_request().has_header("via"), "tinyproxy signs what it forwards");
+    // First what is not repeated: tinyproxy closes connections after an answer and does not say so beforehand.
     assert_eq!(client.post(target.url("/a"), "body").unwrap().status(), 200);
     assert_eq!(target.last_request().text(), "body");
+    assert_eq!(client.get(target.url("/a")).unwrap().text().unwrap(), "target");
+    assert!(target.last_request().has_header("via"), "tinyproxy signs what it forwards");
     let mut response = client.get(nginx.tls_url("/small.txt")).unwrap();
     assert_eq!(response.version(), http::Version::HTTP_2, "ALPN reaches the target");
     assert!(!response.text().unwrap().is_empty());
