@@ -15,8 +15,8 @@ use crate::ffi::fork;
 
 /// How long a thread stays without an agent.
 const LINGER: Duration = Duration::from_secs(5);
-/// How long an agent rests before its idle connections are looked after.
-const REST: Duration = Duration::from_secs(1);
+/// How often agents are looked for that have rested for long enough.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What a thread runs: an agent.
 pub(super) trait Run: Send {
@@ -26,21 +26,21 @@ pub(super) trait Run: Send {
     /// Works until there is nothing to do.
     fn run(self: Box<Self>);
 
-    /// Works, and stays to look after idle connections until there are none.
+    /// Works, and stays to look after idle connections until there are none; or goes, if it was to stay no longer.
     fn watch(self: Box<Self>);
 }
 
 /// Where an agent rests.
 pub(super) trait Place: Send + Sync {
-    /// Takes the agent away if it has rested since that moment at least.
-    fn take_rested(&self, since: Instant) -> Rested;
+    /// Takes the agent away if it has rested for long enough.
+    fn take_rested(&self) -> Rested;
 }
 
 /// An answer of [`Place::take_rested`].
 pub(super) enum Rested {
     /// Somebody runs it.
     Away,
-    /// It came to rest later than that.
+    /// It has come to rest lately.
     Lately,
     Taken(Box<dyn Run>),
 }
@@ -102,7 +102,7 @@ pub(super) fn lend<R: Run + 'static>(agent: Box<R>) -> Result<(), (io::Error, Bo
     started.or_else(back)
 }
 
-/// Looks after the idle connections of the agent that rests there, from [`REST`] on.
+/// Looks after the idle connections of the agent that rests there, once it has rested for long enough.
 pub(super) fn look_after(place: Weak<dyn Place>) {
     let mut crew = lock();
     crew.watched.push(place);
@@ -159,7 +159,7 @@ fn stay() {
             crew.free -= 1;
             return;
         }
-        let patience = if crew.watched.is_empty() { LINGER } else { REST };
+        let patience = if crew.watched.is_empty() { LINGER } else { LOOK };
         crew = CALL.wait_timeout(crew, patience).unwrap_or_else(PoisonError::into_inner).0;
     }
 }
@@ -167,13 +167,12 @@ fn stay() {
 impl Crew {
     /// An agent that has rested for so long that somebody should look after its connections.
     fn rested(&mut self) -> Option<Box<dyn Run>> {
-        let since = Instant::now().checked_sub(REST)?;
         let mut found = None;
         self.watched.retain(|place| {
             if found.is_some() {
                 return true;
             }
-            match place.upgrade().map(|place| place.take_rested(since)) {
+            match place.upgrade().map(|place| place.take_rested()) {
                 None | Some(Rested::Away) => false,
                 Some(Rested::Lately) => true,
                 Some(Rested::Taken(agent)) => {

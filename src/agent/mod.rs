@@ -9,7 +9,8 @@
 //! The crew also looks after the idle connections of agents that rest ([`sweep`]).
 //!
 //! [`Agents`] makes the first agent with the first request, more of them when the [`meter`]s say that those there are keep
-//! a core busy each and as long as that helps ([`growth`]), and a new one should one ever end by accident.
+//! a core busy each and as long as that helps ([`growth`]), and a new one should one ever end by accident. A caller who
+//! waits while somebody else runs the agent gets one of the [`extras`] to run.
 
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -17,6 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 mod crew;
+mod extras;
 mod growth;
 mod kept;
 mod message;
@@ -29,11 +31,13 @@ mod sweep;
 mod timer;
 mod visit;
 
+use extras::Extras;
 use growth::Growth;
 use message::Message;
 pub(crate) use message::{Counters, Report};
-use run::Agent;
-pub(crate) use visit::Visit;
+use run::{Agent, Stay};
+pub(crate) use visit::Host;
+use visit::Visit;
 
 use crate::easy::Easy;
 use crate::easy::pool::Pool;
@@ -63,12 +67,21 @@ const SPARE: Duration = Duration::from_secs(10);
 impl Limits {
     fn agents(&self) -> usize {
         static CORES: OnceLock<usize> = OnceLock::new();
-        // Each agent would keep limits on connections for itself.
-        if self.connections.is_some() || self.connections_per_host.is_some() || wall::waits_with_select() {
+        if self.are_kept_by_one() {
             return 1;
         }
         let cores = || *CORES.get_or_init(|| thread::available_parallelism().map_or(1, NonZero::get));
         self.agents.unwrap_or_else(|| cores().min(USUAL_AGENTS))
+    }
+
+    /// Each agent would keep limits on connections for itself.
+    fn are_kept_by_one(&self) -> bool {
+        self.connections.is_some() || self.connections_per_host.is_some() || wall::waits_with_select()
+    }
+
+    /// Whether callers who wait may have agents beyond those, with connections of their own.
+    fn allow_extras(&self) -> bool {
+        self.agents.is_none() && self.connection_cache.is_none() && !self.are_kept_by_one()
     }
 }
 
@@ -93,6 +106,13 @@ enum State {
 struct Team {
     handles: Vec<Handle>,
     growth: Growth,
+    extras: Extras,
+}
+
+impl Team {
+    fn all(&self) -> impl Iterator<Item = &Handle> {
+        self.handles.iter().chain(self.extras.handles())
+    }
 }
 
 impl Agents {
@@ -111,7 +131,12 @@ impl Agents {
     /// Starts a transfer. A transfer that cannot be started is told so through its handler.
     pub(crate) fn execute(&self, mut easy: Easy) {
         for _ in 0..2 {
-            let handle = match self.with_running(|team| self.choose(team, &easy)) {
+            let choose = |team: &mut Team| {
+                let handle = visit::with_offer(|offer| self.choose(team, &easy, offer));
+                handle.expect_transfer();
+                handle
+            };
+            let handle = match self.with_running(choose) {
                 Ok(handle) => handle,
                 Err(error) => return self.refuse(easy, error),
             };
@@ -139,7 +164,7 @@ impl Agents {
             State::ShutDown(_) => return Err(Error::new(ErrorKind::ClientShutDown)),
             _ => {}
         }
-        let mut team = Team { handles: vec![self.make()?], growth: Growth::default() };
+        let mut team = Team { handles: vec![self.make()?], growth: Growth::default(), extras: Extras::default() };
         let result = with(&mut team);
         let before = std::mem::replace(&mut *state, State::Running(team, generation));
         // The agents of the process that this one was forked from: even their locks may be held by threads that are not
@@ -149,13 +174,39 @@ impl Agents {
     }
 
     fn make(&self) -> Result<Handle, Error> {
-        run::make(&self.limits, self.pool.clone(), self.counters.clone())
+        run::make(&self.limits, Stay::On, self.pool.clone(), self.counters.clone())
     }
 
-    /// The agent for a transfer: that of its origin, so that connections are found again, unless that one is saturated and
-    /// another has less to do.
-    fn choose(&self, team: &mut Team, easy: &Easy) -> Handle {
-        let Team { handles, growth } = team;
+    /// The agent for a transfer: that of its origin, so that connections are found again. If the caller offers to run it
+    /// and somebody else does, an extra one.
+    fn choose(&self, team: &mut Team, easy: &Easy, offer: Option<&mut Option<Visit>>) -> Handle {
+        let home = self.home(team, easy);
+        let Some(along) = offer else { return home };
+        let plain = easy.get_ref().transfer.is_plain();
+        if let Some(visit) = along {
+            let extra = team.extras.handles().find(|extra| plain && visit.is_of(extra));
+            return extra.cloned().unwrap_or(home);
+        }
+        if let Some(agent) = home.take() {
+            *along = Some(Visit::new(agent));
+            return home;
+        }
+        // One that is just coming to rest has the connection of the caller's last request.
+        if !plain || !home.has_transfers() || !self.limits.allow_extras() {
+            return home;
+        }
+        let extra = team.extras.take(easy.get_ref().transfer.origin_hash(), || {
+            let limits = Limits { connection_cache: Some(extras::CONNECTIONS), ..self.limits.clone() };
+            run::make(&limits, Stay::For(SPARE), self.pool.clone(), self.counters.clone())
+        });
+        let Some((handle, agent)) = extra else { return home };
+        *along = Some(Visit::new(agent));
+        handle
+    }
+
+    /// The agent of a transfer's origin, unless that one is saturated and another has less to do.
+    fn home(&self, team: &mut Team, easy: &Easy) -> Handle {
+        let Team { handles, growth, .. } = team;
         if handles.len() > 1 || growth.active() > 1 || handles[0].is_saturated() {
             let active = growth.active().min(handles.len());
             growth.look(Instant::now(), handles[..active].iter().map(Handle::load), self.limits.agents());
@@ -177,12 +228,6 @@ impl Agents {
         if idlest.load().transfers + 1 < home.load().transfers { idlest.clone() } else { home.clone() }
     }
 
-    /// Takes the agent along, if there is one only and nobody runs it, for a thread that is about to wait for a response.
-    pub(crate) fn visit(&self) -> Option<Visit> {
-        let visit = self.with_running(|team| if team.growth.active() == 1 { team.handles[0].take() } else { None });
-        visit.ok()?.map(Visit::new)
-    }
-
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -190,12 +235,17 @@ impl Agents {
     /// Asks the agents what they have. A receiver fails if its agent ends meanwhile.
     pub(crate) fn report(&self) -> Vec<futures::channel::oneshot::Receiver<Report>> {
         let handles = match &*self.state() {
-            State::Running(team, of) if *of == fork::generation() => team.handles.clone(),
+            State::Running(team, of) if *of == fork::generation() => team.all().cloned().collect::<Vec<_>>(),
             _ => return Vec::new(),
         };
         let ask = |handle: &Handle| {
             let (sender, receiver) = futures::channel::oneshot::channel();
-            handle.send(Message::Report(sender)).is_ok().then_some(receiver)
+            let told = match handle.at_rest(Agent::report_at_rest) {
+                // One that nobody runs needs no thread for that.
+                Some(report) => sender.send(report).is_ok(),
+                None => handle.send(Message::Report(sender)).is_ok(),
+            };
+            told.then_some(receiver)
         };
         handles.iter().filter_map(ask).collect()
     }
@@ -204,6 +254,7 @@ impl Agents {
         let mut state = self.state();
         if let State::Running(team, _) = &mut *state {
             team.handles.retain(|handle| !handle.is_same(dead));
+            team.extras.forget(dead);
             if team.handles.is_empty() {
                 *state = State::None;
             }
@@ -216,7 +267,7 @@ impl Agents {
         let handles = {
             let mut state = self.state();
             let handles = match std::mem::replace(&mut *state, State::None) {
-                State::Running(team, of) if of == fork::generation() => team.handles,
+                State::Running(team, of) if of == fork::generation() => team.all().cloned().collect(),
                 forked @ State::Running(..) => {
                     std::mem::forget(forked);
                     Vec::new()
@@ -268,7 +319,7 @@ impl Agents {
 impl Drop for Agents {
     fn drop(&mut self) {
         match std::mem::replace(&mut *self.state(), State::None) {
-            State::Running(team, of) if of == fork::generation() => team.handles.iter().for_each(end),
+            State::Running(team, of) if of == fork::generation() => team.all().for_each(end),
             forked @ State::Running(..) => std::mem::forget(forked),
             _ => {}
         }

@@ -16,7 +16,7 @@ use super::kept::Kept;
 use super::message::{Counters, Message, Report};
 use super::meter::Meter;
 use super::room::{self, Room};
-use super::seat::{Handle, Load, Visitor};
+use super::seat::{Handle, Visitor};
 use super::selector::Selector;
 use super::sweep::{self, Sweeper, Waiting};
 use super::timer::Timers;
@@ -40,14 +40,35 @@ const MESSAGES_A_TURN: usize = 64;
 /// that grows with the number of connections, for each request of a burst.
 const BURST: usize = 32;
 
+/// How long an agent rests before somebody looks after its idle connections.
+const REST: Duration = Duration::from_secs(1);
+
+/// What becomes of an agent that has rested for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stay {
+    /// Its idle connections are looked after.
+    On,
+    /// It goes, with its connections, when it has rested for so long.
+    For(Duration),
+}
+
 /// Makes an agent and puts it to rest until the first message.
-pub(super) fn make(limits: &Limits, pool: Arc<Pool>, counters: Arc<Counters>) -> Result<Handle<Agent>, Error> {
+pub(super) fn make(
+    limits: &Limits,
+    stay: Stay,
+    pool: Arc<Pool>,
+    counters: Arc<Counters>,
+) -> Result<Handle<Agent>, Error> {
     if let Some(reason) = unusable_libcurl() {
         return Err(Error::new(ErrorKind::InvalidConfiguration).with_detail(reason));
     }
     let failed = || Error::new(ErrorKind::Io).with_detail("no agent could be made");
-    let (handle, messages) = Handle::new().map_err(|error| failed().with_source(error))?;
-    let agent = Agent::new(handle.clone(), messages, limits, pool, counters);
+    let rest = match stay {
+        Stay::On => REST,
+        Stay::For(rest) => rest,
+    };
+    let (handle, messages) = Handle::new(rest).map_err(|error| failed().with_source(error))?;
+    let agent = Agent::new(handle.clone(), messages, limits, stay, pool, counters);
     let agent = agent.map_err(|error| failed().with_source(error))?;
     let _ = handle.rest(Box::new(agent), false);
     Ok(handle)
@@ -93,6 +114,7 @@ pub(super) struct Agent {
     kept: Kept,
     /// Connections are limited: let libcurl look for idle ones always.
     limited: bool,
+    stay: Stay,
     /// The most connections at once, as the client's settings have it.
     most: Option<usize>,
     /// Where libcurl cannot use all descriptors: what is left of those that it can.
@@ -128,6 +150,7 @@ impl Agent {
         handle: Handle<Self>,
         messages: Receiver<Message>,
         limits: &Limits,
+        stay: Stay,
         pool: Arc<Pool>,
         counters: Arc<Counters>,
     ) -> Result<Self, curl::MultiError> {
@@ -174,6 +197,7 @@ impl Agent {
             ended: Vec::new(),
             kept,
             limited: limits.connections.is_some() || limits.connections_per_host.is_some() || room.is_some(),
+            stay,
             most: limits.connections,
             room,
             closing: false,
@@ -194,7 +218,8 @@ impl Agent {
             if self.is_idle() && !watching {
                 let open = sockets::open() > 0;
                 self.ledger = ledger.close();
-                self.handle.tell(Load::default());
+                self.handle.tell_transfers(0);
+                self.handle.tell_share((0, false));
                 match self.handle.clone().rest(self, open) {
                     None => return,
                     Some(back) => self = back,
@@ -202,8 +227,7 @@ impl Agent {
                 ledger = sockets::open_ledger(std::mem::take(&mut self.ledger));
                 continue;
             }
-            let (share, saturated) = self.meter.look(Instant::now(), thread_time);
-            self.handle.tell(Load { transfers: self.transfers.len(), share, saturated });
+            self.handle.tell_share(self.meter.look(Instant::now(), thread_time));
             self.wait(None, || true);
         }
     }
@@ -216,21 +240,29 @@ impl Agent {
     /// Works on the thread of a visitor, who waits for something that comes of it, until the visitor is woken or the
     /// deadline has passed.
     pub(super) fn visit(&mut self, visitor: &Visitor<Self>, deadline: Option<Instant>) {
-        let ledger = sockets::open_ledger(std::mem::take(&mut self.ledger));
-        while !visitor.take_wake() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
-            self.turn();
-            if !visitor.is_woken() {
-                self.wait(deadline, || !visitor.is_woken());
+        self.with_ledger(|agent| {
+            while !visitor.take_wake() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+                agent.turn();
+                if !visitor.is_woken() {
+                    agent.wait(deadline, || !visitor.is_woken());
+                }
             }
-        }
-        self.ledger = ledger.close();
+        });
+    }
+
+    /// What it has while nobody runs it.
+    pub(super) fn report_at_rest(&mut self) -> Report {
+        self.with_ledger(|agent| agent.report())
+    }
+
+    /// Works off what there is on the calling thread.
+    pub(super) fn turn_once(&mut self) {
+        self.with_ledger(Self::turn);
     }
 
     /// Ends a visit: the agent rests, or goes on by itself.
     pub(super) fn leave(mut self: Box<Self>) {
-        let ledger = sockets::open_ledger(std::mem::take(&mut self.ledger));
-        let open = sockets::open() > 0;
-        self.ledger = ledger.close();
+        let open = self.with_ledger(|_| sockets::open() > 0);
         if self.is_done() {
             return;
         }
@@ -239,6 +271,14 @@ impl Agent {
             // Without a thread the agent is dropped, and tells all who wait for it.
             let _ = crew::lend(agent);
         }
+    }
+
+    /// Works for a moment on the calling thread.
+    fn with_ledger<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
+        let ledger = sockets::open_ledger(std::mem::take(&mut self.ledger));
+        let result = work(self);
+        self.ledger = ledger.close();
+        result
     }
 
     fn turn(&mut self) {
@@ -252,6 +292,7 @@ impl Agent {
         self.sweep();
         self.end_overdue();
         self.give_room_back();
+        self.handle.tell_transfers(self.transfers.len());
         wake::flush();
     }
 
@@ -570,6 +611,12 @@ impl Agent {
     }
 }
 
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.handle.leave();
+    }
+}
+
 impl Run for Agent {
     fn is_called(&self) -> bool {
         !self.messages.is_empty()
@@ -582,6 +629,9 @@ impl Run for Agent {
     }
 
     fn watch(self: Box<Self>) {
+        if self.stay != Stay::On {
+            return;
+        }
         let _deferring = wake::defer();
         self.work(true);
     }

@@ -1,7 +1,7 @@
 //! An agent's place and the way to it: messages, the bell, and the agent itself while nobody runs it. Runs nothing.
 //!
-//! An agent is *awake* while a thread runs it, *asleep* while that thread waits for sockets, and *at rest* while it has no
-//! thread because it has nothing to do. A message rings for a sleeping agent and gets a resting one a thread.
+//! An agent is *awake* while a thread runs it, *asleep* while that thread waits for sockets, *at rest* while it has no
+//! thread because it has nothing to do, and *gone* in the end. A message rings for a sleeping agent and gets a resting one a thread.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,7 @@ use crate::ffi::poll::Poll;
 const AWAKE: u8 = 0;
 const ASLEEP: u8 = 1;
 const AT_REST: u8 = 2;
+const GONE: u8 = 3;
 
 /// The way to an agent.
 pub(super) struct Handle<A>(Arc<Seat<A>>);
@@ -24,9 +25,11 @@ pub(super) struct Handle<A>(Arc<Seat<A>>);
 struct Seat<A> {
     sender: Sender<Message>,
     poll: Arc<Poll>,
-    /// See [`AWAKE`], [`ASLEEP`] and [`AT_REST`].
+    /// See [`AWAKE`], [`ASLEEP`], [`AT_REST`] and [`GONE`].
     state: AtomicU8,
     resting: Mutex<Option<Resting<A>>>,
+    /// How long the agent rests before its idle connections are looked after.
+    rest: Duration,
     /// Somebody looks at the seat now and then.
     looked_after: AtomicBool,
     /// See [`Load`].
@@ -38,7 +41,7 @@ struct Seat<A> {
 /// What an agent said last of its work.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Load {
-    /// Transfers in flight, and messages on their way.
+    /// In flight, and on their way.
     pub(super) transfers: usize,
     /// Of a core, in percent, lately.
     pub(super) share: u8,
@@ -79,6 +82,9 @@ impl<A> Seat<A> {
 
     /// Takes the agent, if it is at rest, for a thread to run.
     fn take(&self) -> Option<Box<A>> {
+        if self.state.load(Ordering::SeqCst) != AT_REST {
+            return None;
+        }
         let resting = self.lock().take()?;
         self.state.store(AWAKE, Ordering::SeqCst);
         Some(resting.agent)
@@ -86,14 +92,16 @@ impl<A> Seat<A> {
 }
 
 impl<A: Run + 'static> Handle<A> {
-    /// A seat for an agent that is yet to be made; it is awake until it [rests](Self::rest).
-    pub(super) fn new() -> std::io::Result<(Self, Receiver<Message>)> {
+    /// A seat for an agent that is yet to be made; it is awake until it [rests](Self::rest). After so much `rest` somebody
+    /// looks after its idle connections.
+    pub(super) fn new(rest: Duration) -> std::io::Result<(Self, Receiver<Message>)> {
         let (sender, receiver) = crossbeam_channel::unbounded();
         let seat = Seat {
             sender,
             poll: Poll::get()?,
             state: AtomicU8::new(AWAKE),
             resting: Mutex::new(None),
+            rest,
             looked_after: AtomicBool::new(false),
             transfers: AtomicUsize::new(0),
             share: AtomicU8::new(0),
@@ -121,16 +129,30 @@ impl<A: Run + 'static> Handle<A> {
         Ok(())
     }
 
-    /// The agent tells its load.
-    pub(super) fn tell(&self, load: Load) {
-        self.0.transfers.store(load.transfers, Ordering::Relaxed);
-        self.0.share.store(load.share, Ordering::Relaxed);
-        self.0.saturated.store(load.saturated, Ordering::Relaxed);
+    /// The agent tells how many transfers it has.
+    pub(super) fn tell_transfers(&self, transfers: usize) {
+        self.0.transfers.store(transfers, Ordering::Relaxed);
+    }
+
+    /// One is on its way. The agent's next turn tells how many there are.
+    pub(super) fn expect_transfer(&self) {
+        self.0.transfers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The agent tells its share of a core, in percent, and whether it is saturated.
+    pub(super) fn tell_share(&self, (share, saturated): (u8, bool)) {
+        self.0.share.store(share, Ordering::Relaxed);
+        self.0.saturated.store(saturated, Ordering::Relaxed);
     }
 
     pub(super) fn load(&self) -> Load {
-        let transfers = self.0.transfers.load(Ordering::Relaxed) + self.0.sender.len();
+        let transfers = self.0.transfers.load(Ordering::Relaxed);
         Load { transfers, share: self.0.share.load(Ordering::Relaxed), saturated: self.is_saturated() }
+    }
+
+    /// Whether it had transfers at the end of its last turn, or expects one since.
+    pub(super) fn has_transfers(&self) -> bool {
+        self.0.transfers.load(Ordering::Relaxed) > 0
     }
 
     pub(super) fn is_saturated(&self) -> bool {
@@ -179,9 +201,23 @@ impl<A: Run + 'static> Handle<A> {
         None
     }
 
+    /// The agent tells that it goes.
+    pub(super) fn leave(&self) {
+        self.0.state.store(GONE, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_left(&self) -> bool {
+        self.0.state.load(Ordering::SeqCst) == GONE
+    }
+
     /// Takes the agent, if it is at rest, for the calling thread to run or to drop.
     pub(super) fn take(&self) -> Option<Box<A>> {
         self.0.take()
+    }
+
+    /// Looks at the agent if it is at rest.
+    pub(super) fn at_rest<R>(&self, look: impl FnOnce(&mut A) -> R) -> Option<R> {
+        self.0.lock().as_mut().map(|resting| look(&mut resting.agent))
     }
 
     /// Whether the agent has been at rest for that long.
@@ -196,10 +232,10 @@ impl<A: Run + 'static> Handle<A> {
 }
 
 impl<A: Run + 'static> Place for Seat<A> {
-    fn take_rested(&self, since: Instant) -> Rested {
+    fn take_rested(&self) -> Rested {
         let mut place = self.lock();
         match &*place {
-            Some(resting) if resting.since > since => return Rested::Lately,
+            Some(resting) if resting.since.elapsed() < self.rest => return Rested::Lately,
             Some(_) => {}
             None => {
                 self.looked_after.store(false, Ordering::Relaxed);
@@ -236,6 +272,10 @@ pub(super) struct Visitor<A> {
 impl<A: Run + 'static> Visitor<A> {
     pub(super) fn new(handle: Handle<A>) -> Arc<Self> {
         Arc::new(Self { handle, woken: AtomicBool::new(false) })
+    }
+
+    pub(super) fn is_of(&self, handle: &Handle<A>) -> bool {
+        self.handle.is_same(handle)
     }
 
     pub(super) fn is_woken(&self) -> bool {

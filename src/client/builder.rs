@@ -107,6 +107,11 @@ impl HttpClientBuilder {
     /// for many thousands of requests; another joins when all there are keep a core busy each, and requests to a busy
     /// origin are spread over them. 0 and the default: as many as the machine has cores, but no more than 4.
     ///
+    /// With the default, and no [`connection_cache_size`](Self::connection_cache_size), a thread that waits in a blocking
+    /// call while others do may also be given an agent to run by itself, which spares it two changes of threads. There are
+    /// no more of those than threads that wait at once, nor than 32; only requests by `http:` get one, as those by `https:`
+    /// may share a connection. Idle for 10 seconds they end, with their connections.
+    ///
     /// With [`max_connections`](Self::max_connections) or
     /// [`max_connections_per_host`](Self::max_connections_per_host) there is one agent, which keeps them.
     pub fn agents(mut self, most: usize) -> Self {

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use http::{Request, Response, Uri};
 
-use crate::agent::{Agents, Visit};
+use crate::agent::Agents;
 use crate::body::{AsyncBody, Body};
 use crate::config::ClientConfig;
 use crate::easy::prepare::Prepare;
@@ -149,11 +149,6 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    /// Takes the agent along, if nobody runs it, for a thread that is about to wait for a response.
-    fn visit(&self) -> Option<Visit> {
-        if self.own.offline { None } else { self.agents.visit() }
-    }
-
     /// Starts a transfer. Its handler is told, too, of what keeps it from starting.
     fn start(&self, prepare: Prepare) -> Result<(), Error> {
         match prepare.into_easy(self.agents.pool()) {
@@ -219,20 +214,8 @@ impl HttpClient {
     /// not an error.
     pub fn send<B: Into<Body>>(&self, request: Request<B>) -> Result<Response<Body>, Error> {
         let request = request.map(|body| body.into().into_async());
-        let response = self.wait_for(&Patience::default(), || self.send_async(request));
+        let response = blocking::block_on_start(|| self.send_async(request), &Patience::default());
         response.and_then(|response| response).map(|response| response.map(Body::from))
-    }
-
-    /// Waits for what `start` starts. Where nobody runs the agent, this thread does meanwhile.
-    pub(crate) fn wait_for<F: Future>(
-        &self,
-        patience: &Patience,
-        start: impl FnOnce() -> F,
-    ) -> Result<F::Output, Error> {
-        match self.inner.visit() {
-            Some(visit) => blocking::block_on_visiting(visit, start(), patience),
-            None => blocking::block_on_with(start(), patience),
-        }
     }
 
     /// Sends a request. The future completes with the head of the response; the body streams.

@@ -6,7 +6,8 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Agents, each with connections of its own: gauge.
+    /// Agents, each with connections of its own, those of blocking callers included
+    /// ([`agents`](crate::HttpClientBuilder::agents)): gauge.
     pub agents: usize,
     /// Connections that are open: gauge.
     pub open: usize,

@@ -8,7 +8,7 @@ use futures::executor::block_on;
 use futures::future::try_join_all;
 use marmot::handler::{Control, Decoder, Handler, Next};
 use marmot::prelude::*;
-use marmot::{Error, Response};
+use marmot::{Error, ErrorKind, Response};
 
 use crate::alone::is_alone;
 use crate::support::Server;
@@ -93,6 +93,76 @@ fn a_caller_who_waits_serves_the_others_and_leaves_them_to_a_thread() {
     waiting.join().unwrap();
     block_on(late).unwrap();
     assert!(seen_late.lock().unwrap().is_some_and(|thread| thread != caller), "and goes when its own is done");
+}
+
+/// Four callers who wait at once. Returns how many of them ran their transfer themselves.
+fn four_callers(client: &HttpClient, url: &str) -> usize {
+    let call = || {
+        let seen = Arc::new(Mutex::new(None));
+        let see = seen.clone();
+        let request = Request::get(url).on_progress(move |_| *see.lock().unwrap() = Some(thread::current().id()));
+        client.send(request.body(()).unwrap()).unwrap().consume().unwrap();
+        let seen = seen.lock().unwrap().expect("the progress at the end is told");
+        usize::from(seen == thread::current().id())
+    };
+    thread::scope(|scope| {
+        let callers: Vec<_> = (0..4).map(|_| scope.spawn(call)).collect();
+        callers.into_iter().map(|caller| caller.join().unwrap()).sum()
+    })
+}
+
+#[test]
+fn callers_who_wait_at_once_run_an_agent_each_until_those_are_idle() {
+    let server = Server::faults();
+    let client = HttpClient::new().unwrap();
+    for _ in 0..2 {
+        assert_eq!(four_callers(&client, &server.url("/delay/300")), 4);
+        let stats = client.stats();
+        assert_eq!((server.accepted(), stats.agents, stats.open), (4, 4, 4), "{stats:?}");
+    }
+    assert_eq!(client.stats().reused, 4);
+    for _ in 0..5 {
+        client.get(server.url("/no-content")).unwrap();
+    }
+    assert_eq!(server.accepted(), 4, "a caller by itself keeps to the first agent");
+    let end = Instant::now() + Duration::from_secs(30);
+    while client.stats().agents > 1 {
+        assert!(Instant::now() < end, "{:?}", client.stats());
+        thread::sleep(Duration::from_millis(200));
+    }
+    assert!(server.wait_open(1, Duration::from_secs(5)));
+    // The first agent may be in the hands of the thread that looks after its idle connection.
+    assert!(four_callers(&client, &server.url("/delay/300")) >= 3, "others take their place");
+}
+
+#[test]
+fn callers_share_the_agents_that_were_asked_for() {
+    let server = Server::faults();
+    for builder in [
+        HttpClient::builder().agents(1),
+        HttpClient::builder().max_connections_per_host(4),
+        HttpClient::builder().connection_cache_size(4),
+    ] {
+        let client = builder.build().unwrap();
+        assert!(four_callers(&client, &server.url("/delay/300")) <= 1);
+        assert_eq!(client.stats().agents, 1);
+    }
+}
+
+#[test]
+fn a_shutdown_ends_the_calls_of_all_who_wait() {
+    let server = Server::faults();
+    let client = HttpClient::new().unwrap();
+    thread::scope(|scope| {
+        let callers: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| client.get(server.url("/delay/30000")).unwrap_err().kind())).collect();
+        assert!(server.wait_for_heads(4, Duration::from_secs(10)));
+        client.shutdown(Duration::from_millis(100));
+        for caller in callers {
+            assert_eq!(caller.join().unwrap(), ErrorKind::ClientShutDown);
+        }
+    });
+    assert!(server.wait_open(0, Duration::from_secs(5)));
 }
 
 #[test]
