@@ -9,7 +9,7 @@ use super::run::Agent;
 use crate::error::Error;
 
 /// The most of them for a client. Callers beyond share the other agents.
-const MOST: usize = 32;
+pub(super) const MOST: usize = 32;
 /// The most connections that each keeps without a request.
 pub(super) const CONNECTIONS: usize = 16;
 
@@ -23,17 +23,18 @@ struct Extra {
 }
 
 impl Extras {
-    /// One that is at rest, with a connection to the origin if possible, or a new one. `None` if there are too many or `make`
+    /// One that is at rest, with a connection to the origin if possible, or a new one. `None` if there are `most` already or `make`
     /// fails.
     pub(super) fn take(
         &mut self,
         origin: u64,
+        most: usize,
         make: impl FnOnce() -> Result<Handle, Error>,
     ) -> Option<(Handle, Box<Agent>)> {
         self.0.retain(|extra| !extra.handle.is_left());
         let connected = self.0.iter().filter(|extra| extra.origin == origin).find_map(Extra::take);
         connected.or_else(|| self.take_any(origin)).or_else(|| {
-            if self.0.len() >= MOST {
+            if self.0.len() >= most {
                 return None;
             }
             let extra = Extra { handle: make().ok()?, origin };

@@ -178,24 +178,27 @@ impl Agents {
     }
 
     /// The agent for a transfer: that of its origin, so that connections are found again. If the caller offers to run it
-    /// and somebody else does, an extra one.
+    /// and cannot, as somebody does, an extra one.
     fn choose(&self, team: &mut Team, easy: &Easy, offer: Option<&mut Option<Visit>>) -> Handle {
         let home = self.home(team, easy);
         let Some(along) = offer else { return home };
         let plain = easy.get_ref().transfer.is_plain();
         if let Some(visit) = along {
-            let extra = team.extras.handles().find(|extra| plain && visit.is_of(extra));
-            return extra.cloned().unwrap_or(home);
+            let extra = team.extras.handles().find(|extra| visit.is_of(extra));
+            return extra.filter(|_| plain || home.is_held_here()).cloned().unwrap_or(home);
         }
         if let Some(agent) = home.take() {
             *along = Some(Visit::new(agent));
             return home;
         }
+        // An agent that this thread runs further up, where a handler is called, would be waited for for ever.
+        let held = home.is_held_here();
         // One that is just coming to rest has the connection of the caller's last request.
-        if !plain || !home.has_transfers() || !self.limits.allow_extras() {
+        if !held && (!plain || !home.has_transfers() || !self.limits.allow_extras()) {
             return home;
         }
-        let extra = team.extras.take(easy.get_ref().transfer.origin_hash(), || {
+        let most = if held { usize::MAX } else { extras::MOST };
+        let extra = team.extras.take(easy.get_ref().transfer.origin_hash(), most, || {
             let limits = Limits { connection_cache: Some(extras::CONNECTIONS), ..self.limits.clone() };
             run::make(&limits, Stay::For(SPARE), self.pool.clone(), self.counters.clone())
         });

@@ -209,6 +209,7 @@ impl Agent {
     fn work(mut self: Box<Self>, mut watching: bool) {
         let mut ledger = sockets::open_ledger(std::mem::take(&mut self.ledger));
         self.meter = Meter::default();
+        self.handle.set_held(true);
         loop {
             self.turn();
             if self.is_done() {
@@ -220,11 +221,13 @@ impl Agent {
                 self.ledger = ledger.close();
                 self.handle.tell_transfers(0);
                 self.handle.tell_share((0, false));
+                self.handle.set_held(false);
                 match self.handle.clone().rest(self, open) {
                     None => return,
                     Some(back) => self = back,
                 }
                 ledger = sockets::open_ledger(std::mem::take(&mut self.ledger));
+                self.handle.set_held(true);
                 continue;
             }
             self.handle.tell_share(self.meter.look(Instant::now(), thread_time));

@@ -19,6 +19,16 @@ const ASLEEP: u8 = 1;
 const AT_REST: u8 = 2;
 const GONE: u8 = 3;
 
+const NOBODY: usize = 0;
+
+/// A number for this thread that no other one has as long as it lives.
+fn here() -> usize {
+    thread_local! {
+        static HERE: u8 = const { 0 };
+    }
+    HERE.try_with(|here| std::ptr::from_ref(here).addr()).unwrap_or(NOBODY)
+}
+
 /// The way to an agent.
 pub(super) struct Handle<A>(Arc<Seat<A>>);
 
@@ -30,6 +40,8 @@ struct Seat<A> {
     resting: Mutex<Option<Resting<A>>>,
     /// How long the agent rests before its idle connections are looked after.
     rest: Duration,
+    /// The thread that has the agent in its hands, as [`here`] calls it.
+    holder: AtomicUsize,
     /// Somebody looks at the seat now and then.
     looked_after: AtomicBool,
     /// See [`Load`].
@@ -102,6 +114,7 @@ impl<A: Run + 'static> Handle<A> {
             state: AtomicU8::new(AWAKE),
             resting: Mutex::new(None),
             rest,
+            holder: AtomicUsize::new(NOBODY),
             looked_after: AtomicBool::new(false),
             transfers: AtomicUsize::new(0),
             share: AtomicU8::new(0),
@@ -201,6 +214,17 @@ impl<A: Run + 'static> Handle<A> {
         None
     }
 
+    /// The calling thread has the agent in its hands from now on, or nobody has.
+    pub(super) fn set_held(&self, held: bool) {
+        self.0.holder.store(if held { here() } else { NOBODY }, Ordering::Relaxed);
+    }
+
+    /// Whether the calling thread has the agent in its hands, further up.
+    pub(super) fn is_held_here(&self) -> bool {
+        let holder = self.0.holder.load(Ordering::Relaxed);
+        holder != NOBODY && holder == here()
+    }
+
     /// The agent tells that it goes.
     pub(super) fn leave(&self) {
         self.0.state.store(GONE, Ordering::SeqCst);
@@ -274,8 +298,8 @@ impl<A: Run + 'static> Visitor<A> {
         Arc::new(Self { handle, woken: AtomicBool::new(false) })
     }
 
-    pub(super) fn is_of(&self, handle: &Handle<A>) -> bool {
-        self.handle.is_same(handle)
+    pub(super) fn handle(&self) -> &Handle<A> {
+        &self.handle
     }
 
     pub(super) fn is_woken(&self) -> bool {

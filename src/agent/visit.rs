@@ -86,12 +86,13 @@ pub(super) struct Visit {
 impl Visit {
     pub(super) fn new(agent: Box<Agent>) -> Self {
         let visitor = agent.visitor();
+        visitor.handle().set_held(true);
         Self { agent: Some(agent), visitor }
     }
 
     /// Whether it is the agent of that handle.
     pub(super) fn is_of(&self, handle: &Handle<Agent>) -> bool {
-        self.visitor.is_of(handle)
+        self.visitor.handle().is_same(handle)
     }
 
     /// Runs the agent for one turn: it takes its messages, and waits for nothing.
@@ -127,6 +128,7 @@ impl Drop for Visit {
             // Most likely that the transfer of the caller's future, which is gone, is to end.
             self.turn();
         }
+        self.visitor.handle().set_held(false);
         if let Some(agent) = self.agent.take() {
             agent.leave();
         }

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
 use futures::future::try_join_all;
+use marmot::config::CaCertificates;
 use marmot::handler::{Control, Decoder, Handler, Next};
 use marmot::prelude::*;
 use marmot::{Error, ErrorKind, Response};
 
 use crate::alone::is_alone;
-use crate::support::Server;
+use crate::support::{Nginx, Server};
 
 /// Tells the thread on which it hears of its response, after so much work there.
 struct Probe(Arc<Mutex<Option<ThreadId>>>, Duration);
@@ -187,6 +188,22 @@ fn a_caller_inside_of_a_handler_runs_another_agent() {
     let nested = outer.drive(Request::get(server.url("/get")).body(()).unwrap(), nested).wait().unwrap();
     assert_eq!(nested.2, Some(200));
     assert_eq!(outer.get(server.url("/get")).unwrap().status(), 200, "the outer agent is none the worse");
+
+    // Of the same client too, whoever runs its agent: it would wait for itself.
+    let nginx = Nginx::start().unwrap_or_else(|why| panic!("{why}"));
+    let url = nginx.tls_url("/small.txt");
+    let builder = || HttpClient::builder().ca_certificates(CaCertificates::file(nginx.ca_pem_path()));
+    for client in [builder().build().unwrap(), builder().agents(1).max_connections(1).build().unwrap()] {
+        let nested = || Nested(client.clone(), url.clone(), None);
+        let request = || Request::get(&url).body(()).unwrap();
+        assert_eq!(client.drive(request(), nested()).wait().unwrap().2, Some(200), "on the agent's thread");
+        let (seen, see) = mpsc::channel();
+        let again = (client.clone(), url.clone());
+        let progress = move |_| seen.send(again.0.get(&again.1).unwrap().status()).unwrap();
+        let request = Request::get(&url).on_progress(progress).body(()).unwrap();
+        assert_eq!(client.send(request).unwrap().status(), 200);
+        assert_eq!(see.recv_timeout(Duration::from_secs(10)).unwrap(), 200, "on the caller's");
+    }
 }
 
 #[test]
