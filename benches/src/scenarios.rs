@@ -98,7 +98,7 @@ pub const ALL: &[Scenario] = &[
         figure: Figure::Throughput,
         raw: "raw-poll",
         peers: &[BULK, &["ureq"]],
-        load: |to| Some(Load { verb: Verb::Fetch, requests: 2, ..to.stream(64 * MIB)? }),
+        load: |to| Some(Load { verb: Verb::Fetch, requests: 8, ..to.stream(64 * MIB)? }),
         long: 2,
     },
     Scenario {

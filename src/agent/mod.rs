@@ -285,6 +285,11 @@ impl Agents {
         // A grace beyond what the clock can hold is as good as none.
         let deadline = Instant::now().checked_add(grace);
         let tell = |handle: &Handle| {
+            if let Some(agent) = handle.take() {
+                // At rest it has nothing to end, and needs no thread for that.
+                drop(agent);
+                return None;
+            }
             let (done, receiver) = futures::channel::oneshot::channel();
             handle.send(Message::ShutDown { deadline, done }).is_ok().then_some(receiver)
         };
