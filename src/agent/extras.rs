@@ -31,7 +31,6 @@ impl Extras {
         most: usize,
         make: impl FnOnce() -> Result<Handle, Error>,
     ) -> Option<(Handle, Box<Agent>)> {
-        self.0.retain(|extra| !extra.handle.is_left());
         let connected = self.0.iter().filter(|extra| extra.origin == origin).find_map(Extra::take);
         connected.or_else(|| self.take_any(origin)).or_else(|| {
             if self.0.len() >= most {
@@ -54,6 +53,11 @@ impl Extras {
 
     pub(super) fn handles(&self) -> impl Iterator<Item = &Handle> {
         self.0.iter().map(|extra| &extra.handle)
+    }
+
+    /// Forgets those that have ended, and their descriptors.
+    pub(super) fn forget_ended(&mut self) {
+        self.0.retain(|extra| !extra.handle.is_left());
     }
 
     /// Forgets one that has ended by accident.

@@ -36,8 +36,7 @@ use growth::Growth;
 use message::Message;
 pub(crate) use message::{Counters, Report};
 use run::{Agent, Stay};
-pub(crate) use visit::Host;
-use visit::Visit;
+pub(crate) use visit::Visit;
 
 use crate::easy::Easy;
 use crate::easy::pool::Pool;
@@ -132,11 +131,11 @@ impl Agents {
     pub(crate) fn execute(&self, mut easy: Easy) {
         for _ in 0..2 {
             let choose = |team: &mut Team| {
-                let handle = visit::with_offer(|offer| self.choose(team, &easy, offer));
+                let handle = visit::with_offer(self, |offer| self.choose(team, &easy, offer))?;
                 handle.expect_transfer();
-                handle
+                Ok(handle)
             };
-            let handle = match self.with_running(choose) {
+            let handle = match self.with_running(choose).and_then(|chosen| chosen) {
                 Ok(handle) => handle,
                 Err(error) => return self.refuse(easy, error),
             };
@@ -179,32 +178,38 @@ impl Agents {
 
     /// The agent for a transfer: that of its origin, so that connections are found again. If the caller offers to run it
     /// and cannot, as somebody does, an extra one.
-    fn choose(&self, team: &mut Team, easy: &Easy, offer: Option<&mut Option<Visit>>) -> Handle {
+    fn choose(&self, team: &mut Team, easy: &Easy, offer: Option<&mut Option<Visit>>) -> Result<Handle, Error> {
+        team.extras.forget_ended();
         let home = self.home(team, easy);
-        let Some(along) = offer else { return home };
+        let Some(along) = offer else { return Ok(home) };
         let plain = easy.get_ref().transfer.is_plain();
         if let Some(visit) = along {
             let extra = team.extras.handles().find(|extra| visit.is_of(extra));
-            return extra.filter(|_| plain || home.is_held_here()).cloned().unwrap_or(home);
+            return Ok(extra.filter(|_| plain || home.is_held_here()).cloned().unwrap_or(home));
         }
         if let Some(agent) = home.take() {
             *along = Some(Visit::new(agent));
-            return home;
+            return Ok(home);
         }
         // An agent that this thread runs further up, where a handler is called, would be waited for for ever.
         let held = home.is_held_here();
         // One that is just coming to rest has the connection of the caller's last request.
-        if !held && (!plain || !home.has_transfers() || !self.limits.allow_extras()) {
-            return home;
+        if !held && (!plain || !home.has_transfers() || home.is_left() || !self.limits.allow_extras()) {
+            return Ok(home);
         }
         let most = if held { usize::MAX } else { extras::MOST };
         let extra = team.extras.take(easy.get_ref().transfer.origin_hash(), most, || {
             let limits = Limits { connection_cache: Some(extras::CONNECTIONS), ..self.limits.clone() };
             run::make(&limits, Stay::For(SPARE), self.pool.clone(), self.counters.clone())
         });
-        let Some((handle, agent)) = extra else { return home };
-        *along = Some(Visit::new(agent));
-        handle
+        match extra {
+            Some((handle, agent)) => {
+                *along = Some(Visit::new(agent));
+                Ok(handle)
+            }
+            None if held => Err(Error::new(ErrorKind::Io).with_detail("no agent could be made")),
+            None => Ok(home),
+        }
     }
 
     /// The agent of a transfer's origin, unless that one is saturated and another has less to do.
@@ -235,10 +240,19 @@ impl Agents {
         &self.counters
     }
 
+    /// Offers to run an agent, on the calling thread, as long as `start` takes: what it starts is waited for then. Returns
+    /// the agent that came along.
+    pub(crate) fn offer<R>(&self, start: impl FnOnce() -> R) -> (R, Option<Visit>) {
+        visit::offer(self, start)
+    }
+
     /// Asks the agents what they have. A receiver fails if its agent ends meanwhile.
     pub(crate) fn report(&self) -> Vec<futures::channel::oneshot::Receiver<Report>> {
-        let handles = match &*self.state() {
-            State::Running(team, of) if *of == fork::generation() => team.all().cloned().collect::<Vec<_>>(),
+        let handles = match &mut *self.state() {
+            State::Running(team, of) if *of == fork::generation() => {
+                team.extras.forget_ended();
+                team.all().cloned().collect::<Vec<_>>()
+            }
             _ => return Vec::new(),
         };
         let ask = |handle: &Handle| {
@@ -259,7 +273,10 @@ impl Agents {
             team.handles.retain(|handle| !handle.is_same(dead));
             team.extras.forget(dead);
             if team.handles.is_empty() {
+                let extras: Vec<Handle> = team.extras.handles().cloned().collect();
                 *state = State::None;
+                drop(state);
+                extras.iter().for_each(end);
             }
         }
     }
@@ -285,11 +302,6 @@ impl Agents {
         // A grace beyond what the clock can hold is as good as none.
         let deadline = Instant::now().checked_add(grace);
         let tell = |handle: &Handle| {
-            if let Some(agent) = handle.take() {
-                // At rest it has nothing to end, and needs no thread for that.
-                drop(agent);
-                return None;
-            }
             let (done, receiver) = futures::channel::oneshot::channel();
             handle.send(Message::ShutDown { deadline, done }).is_ok().then_some(receiver)
         };

@@ -222,7 +222,8 @@ impl Agent {
                 self.handle.tell_transfers(0);
                 self.handle.tell_share((0, false));
                 self.handle.set_held(false);
-                match self.handle.clone().rest(self, open) {
+                let looked_after = open || self.stay != Stay::On;
+                match self.handle.clone().rest(self, looked_after) {
                     None => return,
                     Some(back) => self = back,
                 }
@@ -269,7 +270,8 @@ impl Agent {
         if self.is_done() {
             return;
         }
-        let busy = if self.is_idle() { self.handle.clone().rest(self, open) } else { Some(self) };
+        let looked_after = open || self.stay != Stay::On;
+        let busy = if self.is_idle() { self.handle.clone().rest(self, looked_after) } else { Some(self) };
         if let Some(agent) = busy {
             // Without a thread the agent is dropped, and tells all who wait for it.
             let _ = crew::lend(agent);
@@ -296,6 +298,7 @@ impl Agent {
         self.end_overdue();
         self.give_room_back();
         self.handle.tell_transfers(self.transfers.len());
+        self.tell_end();
         wake::flush();
     }
 
@@ -308,6 +311,16 @@ impl Agent {
             for slot in slots {
                 self.fail(slot, Error::new(ErrorKind::ClientShutDown));
             }
+        }
+    }
+
+    /// Tells those who wait for a shutdown that all has ended, whoever still has the agent in hand.
+    fn tell_end(&mut self) {
+        if self.is_done()
+            && let Some(shut_down) = &mut self.shut_down
+        {
+            shut_down.deadline = None;
+            shut_down.done.clear();
         }
     }
 
@@ -516,6 +529,8 @@ impl Agent {
             let Some(Slot::Running(easy)) = self.transfers.try_remove(slot) else { continue };
             let os_error = easy.os_errno().ok();
             let Ok(mut easy) = self.multi.remove2(easy.into_inner()) else { continue };
+            // Before the caller may learn of the end, and start its next.
+            self.handle.tell_transfers(self.transfers.len());
             match &result {
                 Ok(()) => {
                     Counters::add(&self.counters.completed);

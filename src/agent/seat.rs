@@ -197,8 +197,8 @@ impl<A: Run + 'static> Handle<A> {
 
     /// Puts the agent to rest. It is given back if a message has come meanwhile.
     ///
-    /// `connections`: whether it has some open, which somebody should look after.
-    pub(super) fn rest(&self, agent: Box<A>, connections: bool) -> Option<Box<A>> {
+    /// `looked_after`: whether somebody should look after it once it has rested for long enough.
+    pub(super) fn rest(&self, agent: Box<A>, looked_after: bool) -> Option<Box<A>> {
         let mut place = self.0.lock();
         self.0.state.store(AT_REST, Ordering::SeqCst);
         fence(Ordering::SeqCst);
@@ -208,7 +208,7 @@ impl<A: Run + 'static> Handle<A> {
         }
         *place = Some(Resting { agent, since: Instant::now() });
         drop(place);
-        if connections && !self.0.looked_after.swap(true, Ordering::Relaxed) {
+        if looked_after && !self.0.looked_after.swap(true, Ordering::Relaxed) {
             crew::look_after(Arc::downgrade(&(self.0.clone() as Arc<dyn Place>)));
         }
         None

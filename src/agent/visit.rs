@@ -4,73 +4,64 @@
 //! runs it: the caller takes it along, and no other thread is needed. Everybody else's transfers go on with it. When the
 //! caller has what it waited for, the agent rests again, or gets a thread of the crew if there is more to do.
 //!
-//! Such a caller is a [`Host`]. It offers to run an agent while it starts and polls what it waits for; the first transfer
-//! that begins then brings its agent along, if that one is at rest.
+//! Such a caller offers that while it starts its request ([`offer`]): the first transfer of the same client that begins then
+//! brings its agent along, if that one is at rest.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
 use std::sync::Arc;
 use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::Agents;
 use super::crew::Run as _;
 use super::run::Agent;
 use super::seat::{Handle, Visitor};
 use crate::body::wake;
 
 thread_local! {
-    /// What the thread has along; `None` while it does not offer to run an agent.
-    static OFFER: Cell<Option<Option<Visit>>> = const { Cell::new(None) };
+    static OFFER: Cell<Option<Offer>> = const { Cell::new(None) };
 }
 
-/// A thread that waits, and the agent that it runs meanwhile, if there is one.
-#[derive(Default)]
-pub(crate) struct Host(Option<Visit>);
-
-impl Host {
-    /// Offers to run an agent as long as `start` takes.
-    pub(crate) fn offer<R>(&mut self, start: impl FnOnce() -> R) -> R {
-        // A wait inside a wait makes an offer of its own. A thread that is about to end makes none.
-        let Ok(before) = OFFER.try_with(Cell::take) else { return start() };
-        OFFER.set(Some(self.0.take()));
-        let _end = OnEnd { host: self, before };
-        start()
-    }
-
-    pub(crate) fn has_agent(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// Ends a [`wait`](Self::wait), from any thread. `None` without an agent.
-    pub(crate) fn waker(&self) -> Option<Waker> {
-        self.0.as_ref().map(|visit| visit.visitor.clone().into())
-    }
-
-    /// Runs the agent until the waker is used or the deadline has passed. Returns at once if there is no agent.
-    pub(crate) fn wait(&mut self, deadline: Option<Instant>) {
-        if let Some(visit) = &mut self.0 {
-            visit.wait(deadline);
-        }
-    }
+/// What a thread has along that offers to run an agent of one client.
+struct Offer {
+    /// The client's agents, by their address.
+    of: usize,
+    visit: Option<Visit>,
 }
 
-/// Ends an offer, even by a panic.
+/// Offers to run one of those agents as long as `start` takes. Returns the one that came along.
+pub(super) fn offer<R>(of: &Agents, start: impl FnOnce() -> R) -> (R, Option<Visit>) {
+    let of = ptr::from_ref(of).addr();
+    // A thread that is about to end makes no offer.
+    let Ok(before) = OFFER.try_with(Cell::take) else { return (start(), None) };
+    OFFER.set(Some(Offer { of, visit: None }));
+    let mut visit = None;
+    let end = OnEnd { visit: &mut visit, before };
+    let result = start();
+    drop(end);
+    (result, visit)
+}
+
+/// Takes what came along, and puts back what was offered before, even by a panic.
 struct OnEnd<'a> {
-    host: &'a mut Host,
-    before: Option<Option<Visit>>,
+    visit: &'a mut Option<Visit>,
+    before: Option<Offer>,
 }
 
 impl Drop for OnEnd<'_> {
     fn drop(&mut self) {
-        self.host.0 = OFFER.replace(self.before.take()).flatten();
+        *self.visit = OFFER.replace(self.before.take()).and_then(|offer| offer.visit);
     }
 }
 
-/// Calls `choose` with what this thread has along, if it offers to run an agent.
-pub(super) fn with_offer<R>(choose: impl FnOnce(Option<&mut Option<Visit>>) -> R) -> R {
+/// Calls `choose` with what this thread has along, if it offers to run one of those agents.
+pub(super) fn with_offer<R>(of: &Agents, choose: impl FnOnce(Option<&mut Option<Visit>>) -> R) -> R {
+    let of = ptr::from_ref(of).addr();
     let mut offer = OFFER.try_with(Cell::take).ok().flatten();
-    let result = choose(offer.as_mut());
+    let result = choose(offer.as_mut().filter(|offer| offer.of == of).map(|offer| &mut offer.visit));
     if offer.is_some() {
         OFFER.set(offer);
     }
@@ -78,7 +69,7 @@ pub(super) fn with_offer<R>(choose: impl FnOnce(Option<&mut Option<Visit>>) -> R
 }
 
 /// An agent in the hands of a thread that waits.
-pub(super) struct Visit {
+pub(crate) struct Visit {
     agent: Option<Box<Agent>>,
     visitor: Arc<Visitor<Agent>>,
 }
@@ -100,7 +91,13 @@ impl Visit {
         self.run(|agent, _| agent.turn_once());
     }
 
-    fn wait(&mut self, deadline: Option<Instant>) {
+    /// Ends a [`wait`](Self::wait), from any thread.
+    pub(crate) fn waker(&self) -> Waker {
+        self.visitor.clone().into()
+    }
+
+    /// Runs the agent until the waker is used or the deadline has passed.
+    pub(crate) fn wait(&mut self, deadline: Option<Instant>) {
         if self.agent.is_none() {
             // It ended by accident, and told all who wait for it. What else is waited for is looked at again and again.
             thread::sleep(Duration::from_millis(1));
@@ -111,6 +108,8 @@ impl Visit {
     fn run(&mut self, work: impl FnOnce(&mut Agent, &Visitor<Agent>)) {
         let Some(mut agent) = self.agent.take() else { return };
         let visitor = &self.visitor;
+        // What callbacks start is not what this thread waits for.
+        let offer = OFFER.try_with(Cell::take).ok().flatten();
         // Outside of what may panic: whoever is told that the agent is lost finds it gone.
         let _deferring = wake::defer();
         // Dropping the agent, after a panic, drops its transfers, and each tells its caller.
@@ -119,6 +118,9 @@ impl Visit {
             agent
         }))
         .ok();
+        if offer.is_some() {
+            OFFER.set(offer);
+        }
     }
 }
 

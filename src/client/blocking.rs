@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use futures::io::AsyncRead;
 
-use crate::agent::Host;
+use crate::agent::Visit;
 use crate::body::Body;
 use crate::error::{Error, ErrorKind, TimeoutPhase};
 
@@ -46,40 +46,42 @@ impl Patience {
 
 /// Sleeps until the future is ready or patience ends. The future is dropped then, which ends its transfer.
 pub(crate) fn block_on_with<F: Future>(future: F, patience: &Patience) -> Result<F::Output, Error> {
-    block_on_start(|| future, patience)
-}
-
-/// As [`block_on_with`], for what `start` starts. An agent that comes along with a transfer is run instead of sleeping.
-pub(crate) fn block_on_start<F: Future>(start: impl FnOnce() -> F, patience: &Patience) -> Result<F::Output, Error> {
     thread_local! {
         /// Kept for the next wait of this thread; taken while in use, so that a wait inside a wait has its own.
         static SLEEPER: Cell<Option<(Arc<Sleeper>, Waker)>> = const { Cell::new(None) };
     }
-    let (sleeper, own) = SLEEPER.try_with(Cell::take).ok().flatten().unwrap_or_else(Sleeper::new);
-    let mut host = Host::default();
-    // The future goes before the agent: what its end asks of that one is done at once.
-    let mut future = pin!(host.offer(start));
-    let result = 'ready: loop {
-        let hosting = host.waker();
-        let waker = hosting.as_ref().unwrap_or(&own);
-        let mut cx = Context::from_waker(waker);
-        let _watch = patience.cancel.as_ref().map(|cancel| cancel.watch(waker));
-        loop {
-            if let Poll::Ready(output) = host.offer(|| future.as_mut().poll(&mut cx)) {
-                break 'ready Ok(output);
-            }
-            if host.has_agent() && hosting.is_none() {
-                // It came along just now, and is what has to be woken.
-                break;
-            }
-            if let Err(error) = patience.check() {
-                break 'ready Err(error);
-            }
-            if hosting.is_some() { host.wait(patience.deadline) } else { sleeper.sleep(patience.deadline) }
-        }
-    };
-    let _ = SLEEPER.try_with(|slot| slot.set(Some((sleeper, own))));
+    let (sleeper, waker) = SLEEPER.try_with(Cell::take).ok().flatten().unwrap_or_else(Sleeper::new);
+    let result = wait_for(future, patience, &waker, || sleeper.sleep(patience.deadline));
+    let _ = SLEEPER.try_with(|slot| slot.set(Some((sleeper, waker))));
     result
+}
+
+/// As [`block_on_with`], but runs the agent meanwhile instead of sleeping.
+pub(crate) fn block_on_visiting<F: Future>(
+    mut visit: Visit,
+    future: F,
+    patience: &Patience,
+) -> Result<F::Output, Error> {
+    // The future goes first: what its end asks of the agent belongs to the visit.
+    wait_for(future, patience, &visit.waker(), || visit.wait(patience.deadline))
+}
+
+fn wait_for<F: Future>(
+    future: F,
+    patience: &Patience,
+    waker: &Waker,
+    mut sleep: impl FnMut(),
+) -> Result<F::Output, Error> {
+    let mut future = pin!(future);
+    let mut cx = Context::from_waker(waker);
+    let _watch = patience.cancel.as_ref().map(|cancel| cancel.watch(waker));
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return Ok(output);
+        }
+        patience.check()?;
+        sleep();
+    }
 }
 
 struct Sleeper {

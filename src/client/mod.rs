@@ -214,8 +214,21 @@ impl HttpClient {
     /// not an error.
     pub fn send<B: Into<Body>>(&self, request: Request<B>) -> Result<Response<Body>, Error> {
         let request = request.map(|body| body.into().into_async());
-        let response = blocking::block_on_start(|| self.send_async(request), &Patience::default());
+        let response = self.wait_for(&Patience::default(), || self.send_async(request));
         response.and_then(|response| response).map(|response| response.map(Body::from))
+    }
+
+    /// Waits for what `start` starts. An agent of this client that comes along with it is run meanwhile.
+    pub(crate) fn wait_for<F: Future>(
+        &self,
+        patience: &Patience,
+        start: impl FnOnce() -> F,
+    ) -> Result<F::Output, Error> {
+        let (future, visit) = self.inner.agents.offer(start);
+        match visit {
+            Some(visit) => blocking::block_on_visiting(visit, future, patience),
+            None => blocking::block_on_with(future, patience),
+        }
     }
 
     /// Sends a request. The future completes with the head of the response; the body streams.

@@ -169,7 +169,7 @@ impl Client {
     /// Makes a request and waits for its response.
     pub(super) fn call(&self, at: Position, spec: Result<Spec, Problem>) -> Result<Reply, Thrown> {
         let (request, max_size) = prepare(spec, at)?;
-        run::wait(|| self.send(request, max_size))?.map_err(|error| failure::thrown(&error, at))
+        run::wait(&self.0.http, || self.send(request, max_size))?.map_err(|error| failure::thrown(&error, at))
     }
 
     /// Starts a request.

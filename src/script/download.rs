@@ -24,7 +24,7 @@ impl Client {
             let work = async move { work.await.map_err(|error| failure::described(&error, at)) };
             return Ok(Dynamic::from(Promise::start(&run::current(), work)));
         }
-        run::wait(|| work)?.map_err(|error| failure::thrown(&error, at))
+        run::wait(self.http(), || work)?.map_err(|error| failure::thrown(&error, at))
     }
 
     fn downloading(

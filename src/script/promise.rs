@@ -186,7 +186,7 @@ impl Client {
 
     /// Starts all, and waits until `is_done`.
     fn gather(&self, items: Array, at: Position, mut is_done: impl FnMut(&Group) -> Poll<()>) -> Result<Group, Thrown> {
-        run::wait(|| {
+        run::wait(self.http(), || {
             let started = self.promises_of(items, at);
             async {
                 let group = started?;
@@ -259,7 +259,7 @@ impl Client {
         at: Position,
     ) -> Result<(), Thrown> {
         let mut ended = u64::MAX;
-        let failure = run::wait(|| {
+        let failure = run::wait(self.http(), || {
             std::future::poll_fn(|_| {
                 let (now_ended, _) = run::current().tasks.counts();
                 if std::mem::replace(&mut ended, now_ended) == now_ended {

@@ -14,8 +14,8 @@ use super::meter::{Budget, Ended, Meter, Usage};
 use super::observer::Observer;
 use super::steps::{self, Steps};
 use super::tasks::Tasks;
-use crate::client::CancelToken;
-use crate::client::blocking::{Patience, block_on, block_on_start, block_on_with};
+use crate::client::blocking::{Patience, block_on, block_on_with};
+use crate::client::{CancelToken, HttpClient};
 use crate::error::{Error, ErrorKind, TimeoutPhase};
 
 thread_local! {
@@ -198,10 +198,10 @@ pub(crate) fn kept<T: Clone + Send + Sync + 'static>() -> Option<T> {
 /// # Errors
 ///
 /// A termination that no script can catch.
-pub(crate) fn wait<F: Future>(start: impl FnOnce() -> F) -> Result<F::Output, Box<EvalAltResult>> {
+pub(crate) fn wait<F: Future>(client: &HttpClient, start: impl FnOnce() -> F) -> Result<F::Output, Box<EvalAltResult>> {
     let run = current();
     // Boxed: those around it would each move it.
-    let waited = steps::apart(|| block_on_start(|| run.beside(Box::pin(start())), &run.patience));
+    let waited = steps::apart(|| client.wait_for(&run.patience, || run.beside(Box::pin(start()))));
     waited.unwrap_or_else(|error| Err(run.ended_by(&error))).map_err(terminated)
 }
 

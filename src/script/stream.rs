@@ -18,7 +18,7 @@ use super::spec::Spec;
 use super::{Space, Thrown, run, steps};
 use crate::body::AsyncBody;
 use crate::body::exchange::too_large;
-use crate::client::{Event, EventStream, ResponseExt};
+use crate::client::{Event, EventStream, HttpClient, ResponseExt};
 use crate::error::Error;
 use crate::secret::Concealed;
 
@@ -28,6 +28,7 @@ pub(super) struct Stream(Arc<Mutex<Option<Source>>>);
 
 /// A stream that has not ended.
 struct Source {
+    client: HttpClient,
     pieces: Pieces,
     at: Position,
     /// Counts what comes.
@@ -120,9 +121,10 @@ impl Stream {
     /// Waits for the next piece: `None` at the end, or at the deadline. Nothing is lost then.
     fn next(&self, deadline: Option<Instant>) -> Result<Option<Dynamic>, Thrown> {
         let Some(mut source) = self.take() else { return Ok(None) };
+        let client = source.client.clone();
         let next = match deadline {
             Some(_) => run::wait_until(source.next(), deadline)?,
-            None => Some(run::wait(|| source.next())?),
+            None => Some(run::wait(&client, || source.next())?),
         };
         let piece = match next {
             None => None,
@@ -207,18 +209,19 @@ impl Client {
         let mut request = spec.into_endless_request().map_err(invalid)?;
         let slot = begin(&mut request).map_err(run::terminated)?;
         let concealed = request.extensions().get::<Concealed>().cloned().unwrap_or_default();
+        let http = self.http().clone();
         let pieces = if let Kind::Events = kind {
             // Connects with the first event that is asked for, and again by itself.
-            Pieces::Events(Box::new(self.http().events_with(request)))
+            Pieces::Events(Box::new(http.events_with(request)))
         } else {
-            let response = run::wait(|| self.http().send_async(request))?;
+            let response = run::wait(&http, || http.send_async(request))?;
             let body = successful(response.map_err(|error| failure::thrown(&error, at))?, at)?;
             match kind {
                 Kind::Lines => Pieces::Lines { body, line: Vec::new(), limit },
                 _ => Pieces::Chunks(body),
             }
         };
-        let source = Source { pieces, at, slot, received: 0, concealed, held_back: Vec::new() };
+        let source = Source { client: http, pieces, at, slot, received: 0, concealed, held_back: Vec::new() };
         Ok(Stream(Arc::new(Mutex::new(Some(source)))))
     }
 }

@@ -156,7 +156,7 @@ impl Client {
         let slot = begin(&mut request).map_err(run::terminated)?;
         let concealed = request.extensions().get::<Concealed>().cloned().unwrap_or_default();
         let request = request.map(|_| Options::new().max_message_size(limit));
-        let socket = run::wait(|| self.http().websocket_with(request))?;
+        let socket = run::wait(self.http(), || self.http().websocket_with(request))?;
         let socket = socket.map_err(|error| failure::thrown(&error, at))?;
         Ok(Socket(Arc::new(Mutex::new(Some(Open { socket, slot, concealed })))))
     }

@@ -77,6 +77,10 @@ impl Client {
         Ok(Self(Arc::new(Inner { http, settled: config.settle()? })))
     }
 
+    pub(super) fn http(&self) -> &HttpClient {
+        self.0.http.http()
+    }
+
     /// Reads an object.
     ///
     /// # Errors

@@ -76,7 +76,7 @@ impl Package {
     /// Waits for what is asked of Stripe.
     fn ask<T>(&self, at: Position, ask: impl AsyncFnOnce(&Client) -> Result<T, StripeError>) -> Result<T, Thrown> {
         let client = self.client(at)?;
-        run::wait(|| ask(&client))?.map_err(|error| thrown(&error, at))
+        run::wait(client.http(), || ask(&client))?.map_err(|error| thrown(&error, at))
     }
 
     /// One request, and the object that it is answered with.
