@@ -50,7 +50,7 @@ struct Crew {
     jobs: VecDeque<Box<dyn Run>>,
     /// Threads that wait for an agent and were not told to take one.
     free: usize,
-    /// Places whose agents have idle connections.
+    /// Places whose agents have idle connections, or are to go.
     watched: Vec<Weak<dyn Place>>,
     /// The process that the threads are of.
     generation: u64,

@@ -23,8 +23,8 @@ struct Extra {
 }
 
 impl Extras {
-    /// One that is at rest, with a connection to the origin if possible, or a new one. `None` if there are `most` already or `make`
-    /// fails.
+    /// One that is at rest, with a connection to the origin if possible, or a new one. `None` if there are `most` already
+    /// or `make` fails.
     pub(super) fn take(
         &mut self,
         origin: u64,
@@ -55,14 +55,9 @@ impl Extras {
         self.0.iter().map(|extra| &extra.handle)
     }
 
-    /// Forgets those that have ended, and their descriptors.
+    /// Forgets those that have ended, by accident or not, and their descriptors.
     pub(super) fn forget_ended(&mut self) {
         self.0.retain(|extra| !extra.handle.is_left());
-    }
-
-    /// Forgets one that has ended by accident.
-    pub(super) fn forget(&mut self, dead: &Handle) {
-        self.0.retain(|extra| !extra.handle.is_same(dead));
     }
 }
 

@@ -271,7 +271,7 @@ impl Agents {
         let mut state = self.state();
         if let State::Running(team, _) = &mut *state {
             team.handles.retain(|handle| !handle.is_same(dead));
-            team.extras.forget(dead);
+            team.extras.forget_ended();
             if team.handles.is_empty() {
                 let extras: Vec<Handle> = team.extras.handles().cloned().collect();
                 *state = State::None;

@@ -52,6 +52,15 @@ pub(super) enum Stay {
     For(Duration),
 }
 
+impl Stay {
+    fn rest(self) -> Duration {
+        match self {
+            Self::On => REST,
+            Self::For(rest) => rest,
+        }
+    }
+}
+
 /// Makes an agent and puts it to rest until the first message.
 pub(super) fn make(
     limits: &Limits,
@@ -63,11 +72,7 @@ pub(super) fn make(
         return Err(Error::new(ErrorKind::InvalidConfiguration).with_detail(reason));
     }
     let failed = || Error::new(ErrorKind::Io).with_detail("no agent could be made");
-    let rest = match stay {
-        Stay::On => REST,
-        Stay::For(rest) => rest,
-    };
-    let (handle, messages) = Handle::new(rest).map_err(|error| failed().with_source(error))?;
+    let (handle, messages) = Handle::new(stay.rest()).map_err(|error| failed().with_source(error))?;
     let agent = Agent::new(handle.clone(), messages, limits, stay, pool, counters);
     let agent = agent.map_err(|error| failed().with_source(error))?;
     let _ = handle.rest(Box::new(agent), false);
@@ -217,13 +222,10 @@ impl Agent {
             }
             watching &= self.transfers.is_empty() && sockets::open() > 0;
             if self.is_idle() && !watching {
-                let open = sockets::open() > 0;
                 self.ledger = ledger.close();
-                self.handle.tell_transfers(0);
                 self.handle.tell_share((0, false));
                 self.handle.set_held(false);
-                let looked_after = open || self.stay != Stay::On;
-                match self.handle.clone().rest(self, looked_after) {
+                match self.rest() {
                     None => return,
                     Some(back) => self = back,
                 }
@@ -265,17 +267,22 @@ impl Agent {
     }
 
     /// Ends a visit: the agent rests, or goes on by itself.
-    pub(super) fn leave(mut self: Box<Self>) {
-        let open = self.with_ledger(|_| sockets::open() > 0);
+    pub(super) fn leave(self: Box<Self>) {
         if self.is_done() {
             return;
         }
-        let looked_after = open || self.stay != Stay::On;
-        let busy = if self.is_idle() { self.handle.clone().rest(self, looked_after) } else { Some(self) };
+        let busy = if self.is_idle() { self.rest() } else { Some(self) };
         if let Some(agent) = busy {
             // Without a thread the agent is dropped, and tells all who wait for it.
             let _ = crew::lend(agent);
         }
+    }
+
+    /// Comes to rest, unless a message has come meanwhile.
+    fn rest(self: Box<Self>) -> Option<Box<Self>> {
+        // One that is to go has to be fetched, connections or not.
+        let looked_after = self.ledger.open() > 0 || self.stay != Stay::On;
+        self.handle.clone().rest(self, looked_after)
     }
 
     /// Works for a moment on the calling thread.

@@ -38,7 +38,7 @@ struct Seat<A> {
     /// See [`AWAKE`], [`ASLEEP`], [`AT_REST`] and [`GONE`].
     state: AtomicU8,
     resting: Mutex<Option<Resting<A>>>,
-    /// How long the agent rests before its idle connections are looked after.
+    /// How long the agent rests before somebody looks after it.
     rest: Duration,
     /// The thread that has the agent in its hands, as [`here`] calls it.
     holder: AtomicUsize,
@@ -105,7 +105,7 @@ impl<A> Seat<A> {
 
 impl<A: Run + 'static> Handle<A> {
     /// A seat for an agent that is yet to be made; it is awake until it [rests](Self::rest). After so much `rest` somebody
-    /// looks after its idle connections.
+    /// looks after it.
     pub(super) fn new(rest: Duration) -> std::io::Result<(Self, Receiver<Message>)> {
         let (sender, receiver) = crossbeam_channel::unbounded();
         let seat = Seat {

@@ -60,8 +60,13 @@ impl Drop for OnEnd<'_> {
 /// Calls `choose` with what this thread has along, if it offers to run one of those agents.
 pub(super) fn with_offer<R>(of: &Agents, choose: impl FnOnce(Option<&mut Option<Visit>>) -> R) -> R {
     let of = ptr::from_ref(of).addr();
+    aside(|offer| choose(offer.as_mut().filter(|offer| offer.of == of).map(|offer| &mut offer.visit)))
+}
+
+/// Calls `work` while this thread offers nothing, with its offer.
+fn aside<R>(work: impl FnOnce(&mut Option<Offer>) -> R) -> R {
     let mut offer = OFFER.try_with(Cell::take).ok().flatten();
-    let result = choose(offer.as_mut().filter(|offer| offer.of == of).map(|offer| &mut offer.visit));
+    let result = work(&mut offer);
     if offer.is_some() {
         OFFER.set(offer);
     }
@@ -109,18 +114,16 @@ impl Visit {
         let Some(mut agent) = self.agent.take() else { return };
         let visitor = &self.visitor;
         // What callbacks start is not what this thread waits for.
-        let offer = OFFER.try_with(Cell::take).ok().flatten();
-        // Outside of what may panic: whoever is told that the agent is lost finds it gone.
-        let _deferring = wake::defer();
-        // Dropping the agent, after a panic, drops its transfers, and each tells its caller.
-        self.agent = catch_unwind(AssertUnwindSafe(move || {
-            work(&mut agent, visitor);
-            agent
-        }))
-        .ok();
-        if offer.is_some() {
-            OFFER.set(offer);
-        }
+        self.agent = aside(|_| {
+            // Outside of what may panic: whoever is told that the agent is lost finds it gone.
+            let _deferring = wake::defer();
+            // Dropping the agent, after a panic, drops its transfers, and each tells its caller.
+            catch_unwind(AssertUnwindSafe(move || {
+                work(&mut agent, visitor);
+                agent
+            }))
+            .ok()
+        });
     }
 }
 

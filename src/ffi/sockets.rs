@@ -23,6 +23,13 @@ pub(crate) struct Ledger {
     marked: Vec<Weak<Marked>>,
 }
 
+impl Ledger {
+    /// How many sockets of connections are open.
+    pub(crate) fn open(&self) -> usize {
+        self.open
+    }
+}
+
 /// Writes what libcurl does on this thread into `ledger`, until the guard is closed or dropped.
 pub(crate) fn open_ledger(ledger: Ledger) -> OpenLedger {
     OpenLedger { before: LEDGER.replace(Some(ledger)) }

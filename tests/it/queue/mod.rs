@@ -9,7 +9,6 @@ mod leases;
 mod lists;
 #[cfg(feature = "redis")]
 mod redis;
-mod speed;
 mod submits;
 
 use std::future::Future;
