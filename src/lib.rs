@@ -78,6 +78,7 @@ mod port;
 mod hex;
 mod secret;
 pub mod error;
+mod head;
 pub mod cookies;
 #[allow(unsafe_code, reason = "the one place for what the curl crate cannot express")]
 pub(crate) mod ffi;

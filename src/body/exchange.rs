@@ -18,6 +18,7 @@ use http::{HeaderMap, Response};
 use super::wake;
 use crate::error::{Error, ErrorKind};
 use crate::ffi::memory;
+use crate::head::Head;
 
 /// The sender pauses when this many bytes wait to be read.
 const HIGH: usize = 1 << 20;
@@ -64,7 +65,7 @@ impl Shared {
 
 #[derive(Default)]
 struct State {
-    head: Head,
+    head: Begin,
     chunks: VecDeque<Vec<u8>>,
     /// Bytes in `chunks`.
     buffered: usize,
@@ -83,10 +84,10 @@ struct State {
 }
 
 #[derive(Default)]
-enum Head {
+enum Begin {
     #[default]
     Awaited,
-    Here(Box<Result<Response<()>, Error>>),
+    Here(Result<Head, Error>),
     Taken,
 }
 
@@ -113,10 +114,10 @@ pub(crate) struct Sender {
 
 impl Sender {
     /// Completes the response's head.
-    pub(crate) fn head(&mut self, head: Response<()>, length: Option<u64>) {
+    pub(crate) fn head(&mut self, head: Head) {
         let mut state = self.shared.lock();
-        state.length = length;
-        state.head = Head::Here(Box::new(Ok(head)));
+        state.length = head.body_length();
+        state.head = Begin::Here(Ok(head));
         wake_caller(state);
     }
 
@@ -151,8 +152,8 @@ impl Sender {
         }
         state.trailers = trailers.map(Box::new);
         match result {
-            Err(error) if matches!(state.head, Head::Awaited) => {
-                state.head = Head::Here(Box::new(Err(error.clone())));
+            Err(error) if matches!(state.head, Begin::Awaited) => {
+                state.head = Begin::Here(Err(error.clone()));
                 state.end = Some(Err(error));
             }
             result => state.end = Some(result),
@@ -267,17 +268,22 @@ impl Receiver {
     /// Waits for the head of the response.
     pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, Error>> {
         let mut state = self.shared.lock();
-        match mem::replace(&mut state.head, Head::Taken) {
-            Head::Here(head) => {
+        match mem::replace(&mut state.head, Begin::Taken) {
+            Begin::Here(head) => {
                 self.length = state.length;
-                Poll::Ready(*head)
+                drop(state);
+                let response = head.and_then(Head::into_response);
+                if response.is_err() {
+                    self.shared.upstream.abandon_response();
+                }
+                Poll::Ready(response)
             }
-            Head::Awaited => {
-                state.head = Head::Awaited;
+            Begin::Awaited => {
+                state.head = Begin::Awaited;
                 set_waker(&mut state.caller, cx);
                 Poll::Pending
             }
-            Head::Taken => {
+            Begin::Taken => {
                 Poll::Ready(Err(Error::new(ErrorKind::Cancelled).with_detail("the response was taken before")))
             }
         }
@@ -445,7 +451,7 @@ impl Drop for Receiver {
         state.spare = Vec::new();
         state.buffered = 0;
         state.collect = None;
-        let awaited = matches!(state.head, Head::Awaited);
+        let awaited = matches!(state.head, Begin::Awaited);
         let running = state.end.is_none();
         drop(state);
         match (running, awaited) {
@@ -501,7 +507,7 @@ mod tests {
     fn chunks_arrive_in_order_and_the_end_is_seen() {
         let (mut sender, mut receiver, asked) = pair();
         assert!(receiver.poll_head(&mut cx()).is_pending());
-        sender.head(Response::new(()), Some(6));
+        sender.head(Head::bare(Some(6)));
         assert!(matches!(receiver.poll_head(&mut cx()), Poll::Ready(Ok(_))));
         assert_eq!(sender.push(b"abc"), Flow::Go);
         assert_eq!(sender.push(b"def"), Flow::Go);
@@ -517,7 +523,7 @@ mod tests {
     #[test]
     fn the_sender_pauses_at_the_high_mark_and_is_asked_once_below_the_low_one() {
         let (mut sender, mut receiver, asked) = pair();
-        sender.head(Response::new(()), None);
+        sender.head(Head::bare(None));
         let piece = vec![7; 16 << 10];
         let mut sent = piece.len();
         while sender.push(&piece) == Flow::Go {
@@ -542,7 +548,7 @@ mod tests {
     #[test]
     fn collecting_appends_to_one_buffer_and_resumes_a_paused_sender() {
         let (mut sender, mut receiver, asked) = pair();
-        sender.head(Response::new(()), Some(3 << 20));
+        sender.head(Head::bare(Some(3 << 20)));
         let _ = receiver.poll_head(&mut cx());
         let piece = vec![1; 16 << 10];
         while sender.push(&piece) == Flow::Go {}
@@ -559,7 +565,7 @@ mod tests {
     #[test]
     fn collecting_stops_at_its_limit() {
         let (mut sender, mut receiver, _) = pair();
-        sender.head(Response::new(()), None);
+        sender.head(Head::bare(None));
         assert!(receiver.poll_collect(&mut cx(), 4).is_pending());
         assert_eq!(sender.push(b"1234"), Flow::Go);
         assert_eq!(sender.push(b"5"), Flow::Abandoned);
@@ -574,7 +580,7 @@ mod tests {
         assert_eq!(asked.response.load(SeqCst), 1);
 
         let (mut sender, receiver, asked) = pair();
-        sender.head(Response::new(()), None);
+        sender.head(Head::bare(None));
         drop(receiver);
         assert_eq!((asked.response.load(SeqCst), asked.body.load(SeqCst)), (0, 1));
         assert_eq!(sender.push(b"x"), Flow::Abandoned);

@@ -4,12 +4,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures::channel::oneshot;
-use http::{Request, Response};
+use http::Request;
 
 use super::{Inner, hop};
 use crate::easy::prepare::{Prepare, Upload};
 use crate::error::{Error, ErrorKind};
-use crate::handler::{Control, Decoder, Encoder, Handler, Next, Ready};
+use crate::handler::{Control, Decoder, Encoder, Handler, Head, Next, Ready};
 
 /// Completes with the handler when its transfer is over. Dropping it ends the transfer.
 #[must_use = "dropping the future ends the transfer"]
@@ -84,39 +84,39 @@ struct Driven<H: Handler> {
 }
 
 impl<H: Handler> Driven<H> {
-    fn call(&mut self, call: impl FnOnce(&mut H) -> Next) -> Next {
-        match &mut self.handler {
-            // A handler that panicked is not called again.
-            Some(handler) if !self.calling => {
-                self.calling = true;
-                let next = call(handler);
-                self.calling = false;
-                next
-            }
-            _ => Next::remove(),
-        }
+    fn ask(&mut self, call: impl FnOnce(&mut H) -> Next) -> Next {
+        self.call(call).unwrap_or_else(Next::remove)
+    }
+
+    fn call<R>(&mut self, call: impl FnOnce(&mut H) -> R) -> Option<R> {
+        // A handler that panicked is not called again.
+        let handler = self.handler.as_mut().filter(|_| !self.calling)?;
+        self.calling = true;
+        let result = call(handler);
+        self.calling = false;
+        Some(result)
     }
 }
 
 impl<H: Handler> Handler for Driven<H> {
     fn on_request(&mut self, request: &mut Request<()>, control: &Control) -> Next {
-        self.call(|handler| handler.on_request(request, control))
+        self.ask(|handler| handler.on_request(request, control))
     }
 
     fn on_request_writable(&mut self, encoder: &mut Encoder<'_>) -> Next {
-        self.call(|handler| handler.on_request_writable(encoder))
+        self.ask(|handler| handler.on_request_writable(encoder))
     }
 
-    fn on_response(&mut self, response: Response<()>) -> Next {
-        self.call(|handler| handler.on_response(response))
+    fn on_head(&mut self, head: Head) -> Result<Next, Error> {
+        self.call(|handler| handler.on_head(head)).unwrap_or_else(|| Ok(Next::remove()))
     }
 
     fn on_response_readable(&mut self, decoder: &mut Decoder<'_>) -> Next {
-        self.call(|handler| handler.on_response_readable(decoder))
+        self.ask(|handler| handler.on_response_readable(decoder))
     }
 
     fn on_error(&mut self, error: Error) -> Next {
-        self.call(|handler| handler.on_error(error))
+        self.ask(|handler| handler.on_error(error))
     }
 }
 

@@ -108,7 +108,7 @@ fn compress(request: Request<AsyncBody>, config: &RequestConfig) -> Result<Reque
 #[cfg(feature = "decompress")]
 fn decode(mut head: Response<()>, receiver: Receiver, config: &RequestConfig) -> Result<Response<AsyncBody>, Error> {
     use crate::body::decode;
-    use crate::handler::Facts;
+    use crate::head::Facts;
     use http::Version;
     use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
     let url = head.extensions().get::<Facts>().map(|facts| facts.uri.clone()).unwrap_or_default();

@@ -17,7 +17,7 @@ use super::trail::{Redirected, Trail};
 use crate::body::{AsyncBody, Body};
 use crate::cookies::CookieJar;
 use crate::error::{Error, ErrorKind};
-use crate::handler::{Facts, Metrics};
+use crate::head::{Facts, Metrics};
 
 /// What is known about a response beside its head and body.
 pub trait ResponseExt {

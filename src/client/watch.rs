@@ -11,7 +11,7 @@ use super::redact::Redaction;
 use super::tap::{Passed, View, tap};
 use crate::body::AsyncBody;
 use crate::error::Error;
-use crate::handler::Facts;
+use crate::head::Facts;
 
 /// What is known of a request when it is over.
 pub(super) struct Exchange {

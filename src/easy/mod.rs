@@ -20,7 +20,6 @@ use curl::easy::Easy2;
 use crate::ffi::held::Held;
 
 mod failure;
-mod head;
 pub(crate) mod options;
 pub(crate) mod pool;
 pub(crate) mod prepare;

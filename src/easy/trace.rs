@@ -14,9 +14,10 @@ pub(super) use on::Trace;
 
 #[cfg(not(feature = "tracing"))]
 mod off {
-    use http::{Request, Response};
+    use http::Request;
 
     use crate::error::Error;
+    use crate::head::Head;
 
     pub(in crate::easy) struct Trace;
 
@@ -25,7 +26,7 @@ mod off {
             Self
         }
 
-        pub(in crate::easy) fn responded(&self, _response: &Response<()>) {}
+        pub(in crate::easy) fn responded(&self, _head: &Head) {}
 
         pub(in crate::easy) fn completed(&self, _received: u64) {}
 
@@ -35,12 +36,12 @@ mod off {
 
 #[cfg(feature = "tracing")]
 mod on {
-    use http::{Request, Response, Version};
+    use http::{Request, Version};
     use tracing::field::Empty;
 
     use super::Resent;
     use crate::error::Error;
-    use crate::handler::Facts;
+    use crate::head::Head;
     use crate::port::port;
     use crate::secret::without_secrets;
 
@@ -79,18 +80,18 @@ mod on {
             Self(span)
         }
 
-        pub(in crate::easy) fn responded(&self, response: &Response<()>) {
+        pub(in crate::easy) fn responded(&self, head: &Head) {
             if self.0.is_disabled() {
                 return;
             }
-            let status = response.status();
+            let status = head.status();
             self.0.record("http.response.status_code", status.as_u16());
             if status.is_client_error() || status.is_server_error() {
                 self.0.record("error.type", status.as_str());
                 self.0.record("otel.status_code", "ERROR");
             }
-            self.0.record("network.protocol.version", version(response.version()));
-            if let Some(remote) = response.extensions().get::<Facts>().and_then(|facts| facts.remote) {
+            self.0.record("network.protocol.version", version(head.version()));
+            if let Some(remote) = head.facts().and_then(|facts| facts.remote) {
                 self.0.record("network.peer.address", tracing::field::display(remote.ip()));
                 self.0.record("network.peer.port", remote.port());
             }

@@ -8,9 +8,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use curl::easy::{ReadError, SeekResult, WriteError};
-use http::{Response, StatusCode, Uri};
+use http::{StatusCode, Uri};
 
-use super::head::{HeadParser, body_length};
 use super::prepare::is_plain;
 use super::stream::Stream;
 use super::trace::Trace;
@@ -23,12 +22,13 @@ use crate::ffi::held::Callbacks;
 use crate::ffi::options::{Info, Live};
 use crate::ffi::sockets::Mark;
 use crate::handler::machine::{Effect, Event, Lane, Machine};
-use crate::handler::{Control, Decoder, Encoder, Ending, Facts, Handler, Measured, Metrics, Next, Ready};
+use crate::handler::{Control, Decoder, Encoder, Handler, Next, Ready};
+use crate::head::{Ending, Facts, Head, HeadParser, Measured, Metrics};
 
 /// The state behind an easy handle: a running request, or nothing while the handle waits in the pool.
 #[derive(Default)]
 pub(crate) struct Transfer {
-    active: Option<Box<Active>>,
+    active: Option<Active>,
     /// The settings that the handle has now.
     pub(super) applied: Option<Arc<RequestConfig>>,
     /// The proxy that the handle goes through now.
@@ -97,7 +97,7 @@ struct Active {
     /// That connection, before the request was sent on it.
     mark: Option<Mark>,
     /// A head that is the response's unless libcurl answers it: then another status line comes before any body.
-    held_back: Option<Box<Response<()>>>,
+    held_back: Option<Head>,
     failure: Option<Error>,
 }
 
@@ -144,7 +144,7 @@ impl Transfer {
         if effect == Effect::Abort || machine.deadline().is_some() {
             control.look();
         }
-        self.active = Some(Box::new(Active {
+        self.active = Some(Active {
             handler,
             control,
             machine,
@@ -170,7 +170,7 @@ impl Transfer {
             mark: None,
             held_back: None,
             failure: None,
-        }));
+        });
     }
 
     /// Whether the head of a response has not come to its end.
@@ -366,9 +366,12 @@ impl Active {
             self.fail(error);
             return false;
         }
-        if let Some(response) = self.held_back.take()
-            && !self.respond(*response)
+        if let Some(head) = self.held_back.take()
+            && !self.respond(head)
         {
+            if let Some(error) = self.failure.take() {
+                self.fail(error);
+            }
             return false;
         }
         if !self.responded {
@@ -399,41 +402,46 @@ impl Active {
     }
 
     /// A head is complete.
-    fn head(&mut self, live: Live<'_>, mut response: Response<()>) -> bool {
-        let body_length = body_length(&response, self.to_head);
+    fn head(&mut self, live: Live<'_>, head: Head) -> bool {
+        let body_length = head.length_after(self.to_head);
         if let Some(length) = body_length.filter(|length| *length > self.max_size) {
             let detail = format!("the body of {length} bytes is larger than the limit of {}", self.max_size);
             self.failure.get_or_insert(Error::new(ErrorKind::TooLarge).with_detail(detail));
             return false;
         }
-        response.extensions_mut().insert(Facts {
+        let head = head.with_facts(Facts {
             uri: self.uri.clone(),
             local: live.local(),
             remote: live.remote(),
             metrics: self.measured.as_ref().map(|at_end| Measured { at_head: measure(live), at_end: at_end.clone() }),
             body_length,
         });
-        if self.challenges.may_answer(response.status()) {
-            self.held_back = Some(Box::new(response));
+        if self.challenges.may_answer(head.status()) {
+            self.held_back = Some(head);
             return true;
         }
-        self.respond(response)
+        self.respond(head)
     }
 
-    fn respond(&mut self, response: Response<()>) -> bool {
-        self.trace.responded(&response);
-        self.machine.declare(body_length(&response, self.to_head));
+    fn respond(&mut self, head: Head) -> bool {
+        self.trace.responded(&head);
+        self.machine.declare(head.body_length());
         self.responded = true;
         if self.machine.is_handler_done() {
             return true;
         }
-        let next = self.handler.on_response(response);
-        self.answered(next)
+        match self.handler.on_head(head) {
+            Ok(next) => self.answered(next),
+            Err(error) => {
+                self.failure.get_or_insert(error);
+                false
+            }
+        }
     }
 
     fn receive(&mut self, data: &[u8]) -> Result<usize, WriteError> {
-        if let Some(response) = self.held_back.take()
-            && !self.respond(*response)
+        if let Some(head) = self.held_back.take()
+            && !self.respond(head)
         {
             return Ok(0);
         }
@@ -544,7 +552,7 @@ impl Callbacks for Transfer {
         let parser = if active.stream.is_some() { HeadParser::for_upgrade } else { HeadParser::default };
         match active.head.get_or_insert_with(|| Box::new(parser())).line(line) {
             Ok(None) => true,
-            Ok(Some(response)) => active.guard(|active| active.head(live, response)).unwrap_or(false),
+            Ok(Some(head)) => active.guard(|active| active.head(live, head)).unwrap_or(false),
             Err(error) => {
                 active.failure.get_or_insert(error);
                 false

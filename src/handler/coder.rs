@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 
-use super::Ending;
+use crate::head::Ending;
 
 /// Room for the request's body.
 #[derive(Debug)]

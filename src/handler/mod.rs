@@ -23,18 +23,16 @@
 use http::{Request, Response};
 
 use crate::error::Error;
+pub use crate::head::{Head, Metrics};
 
 mod coder;
 mod control;
-mod facts;
 pub(crate) mod machine;
 mod next;
 pub(crate) mod respond;
 
 pub use coder::{Decoder, Encoder};
 pub use control::Control;
-pub use facts::Metrics;
-pub(crate) use facts::{Ending, Facts, Measured};
 pub use next::{Next, Ready};
 
 /// A state machine about one transfer.
@@ -68,8 +66,22 @@ pub trait Handler: Send + 'static {
 
     /// The head of the final response is here. Interim responses (1xx) are not shown.
     ///
-    /// It is told as it comes, even to a handler that waits; its body is not.
-    fn on_response(&mut self, response: Response<()>) -> Next;
+    /// It is told as it comes, even to a handler that waits; its body is not. By default the fields are read, and
+    /// [`on_response`](Self::on_response) is called.
+    ///
+    /// # Errors
+    ///
+    /// An error ends the transfer. By default that is a head with fields that cannot be read.
+    fn on_head(&mut self, head: Head) -> Result<Next, Error> {
+        Ok(self.on_response(head.into_response()?))
+    }
+
+    /// The head of the final response was read. Not called where [`on_head`](Self::on_head) is implemented otherwise; by
+    /// default the body is read.
+    fn on_response(&mut self, response: Response<()>) -> Next {
+        let _ = response;
+        Next::read()
+    }
 
     /// There is more of the response's body, or its end: [`Decoder::is_end`].
     ///

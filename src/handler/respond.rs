@@ -2,9 +2,9 @@
 
 use std::task::{Context, Poll, Waker};
 
-use http::{Request, Response};
+use http::Request;
 
-use super::{Control, Decoder, Encoder, Facts, Handler, Next};
+use super::{Control, Decoder, Encoder, Handler, Head, Next};
 use crate::body::AsyncBody;
 use crate::body::exchange::{Flow, Sender};
 use crate::error::{Error, ErrorKind};
@@ -66,10 +66,10 @@ impl Handler for Respond {
         self.next()
     }
 
-    fn on_response(&mut self, response: Response<()>) -> Next {
-        let length = response.extensions().get::<Facts>().and_then(|facts| facts.body_length);
-        self.sender.head(response, length);
-        self.next()
+    fn on_head(&mut self, head: Head) -> Result<Next, Error> {
+        // The caller reads the fields.
+        self.sender.head(head);
+        Ok(self.next())
     }
 
     fn on_response_readable(&mut self, decoder: &mut Decoder<'_>) -> Next {

@@ -17,7 +17,7 @@ use super::super::timer::{Sleep, sleep};
 use super::entry::RecordedResponse;
 use crate::body::{AsyncBody, Source};
 use crate::error::{Error, ErrorKind, shown};
-use crate::handler::Facts;
+use crate::head::Facts;
 
 /// A request's body that was read.
 pub(super) struct Read {

@@ -1,23 +1,21 @@
-//! Header lines become the head of a response, once. Keeps interim responses and trailers apart; reads no body.
+//! Header lines become the head of a response. Keeps interim responses and trailers apart; reads no field but for framing.
 
-use bytes::BytesMut;
-use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
-use http::{HeaderMap, Response, StatusCode, Version};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, Version};
 
-use crate::error::{Error, ErrorKind};
-
-/// Bytes of the values that a usual head has.
-const VALUES: usize = 256;
+use super::{Head, Lines, append, no_field, split, violation};
+use crate::error::Error;
 
 /// Fed with the lines that libcurl hands out, of every response of a transfer in turn.
 #[derive(Default)]
 pub(crate) struct HeadParser {
-    status: Option<(Version, StatusCode)>,
-    fields: HeaderMap,
-    /// Room for values: those of a head share one piece of memory, which is freed on another thread than this.
-    values: BytesMut,
+    /// From the status line to the end of its block.
+    lines: Option<Box<Lines>>,
+    framing: Framing,
     complete: bool,
     upgrade: bool,
+    /// The fields that came after the body.
+    trailers: Option<HeaderMap>,
 }
 
 impl HeadParser {
@@ -27,63 +25,49 @@ impl HeadParser {
     }
 
     /// Takes one line. Returns the head when it is complete: the first that is not interim (1xx).
-    pub(crate) fn line(&mut self, line: &[u8]) -> Result<Option<Response<()>>, Error> {
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if !self.complete && line.starts_with(b"HTTP/") {
-            self.status = Some(status_line(line)?);
-            self.fields.clear();
+    pub(crate) fn line(&mut self, line: &[u8]) -> Result<Option<Head>, Error> {
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        if !self.complete && text.starts_with(b"HTTP/") {
+            let lines = self.lines.get_or_insert_with(Lines::take);
+            (lines.version, lines.status) = status_line(text)?;
+            lines.fields.clear();
+            self.framing = Framing::default();
             return Ok(None);
         }
-        if line.is_empty() {
+        if text.is_empty() {
             return self.end_of_block();
         }
-        self.field(line)?;
+        if self.complete {
+            let trailers = self.trailers.get_or_insert_default();
+            append(trailers, text, Bytes::copy_from_slice)?;
+            return Ok(None);
+        }
+        let (name, value) = split(text).ok_or_else(|| no_field(text))?;
+        self.framing.look(name, value);
+        if let Some(lines) = &mut self.lines {
+            lines.fields.extend_from_slice(text);
+            lines.fields.push(b'\n');
+        }
         Ok(None)
     }
 
-    /// The fields that came after the body.
     pub(crate) fn take_trailers(&mut self) -> Option<HeaderMap> {
-        (self.complete && !self.fields.is_empty()).then(|| std::mem::take(&mut self.fields))
+        self.trailers.take()
     }
 
-    fn field(&mut self, line: &[u8]) -> Result<(), Error> {
-        let bad = || violation(format!("a header line that is none: {}", line.escape_ascii()));
-        let colon = line.iter().position(|byte| *byte == b':').ok_or_else(bad)?;
-        let name = HeaderName::from_bytes(line[..colon].trim_ascii_end()).map_err(|_| bad())?;
-        if self.values.capacity() == 0 {
-            self.values.reserve(VALUES);
-        }
-        self.values.extend_from_slice(line[colon + 1..].trim_ascii());
-        let value = HeaderValue::from_maybe_shared(self.values.split().freeze()).map_err(|_| bad())?;
-        self.fields
-            .try_append(name, value)
-            .map(drop)
-            .map_err(|_| Error::new(ErrorKind::TooLarge).with_detail("more response headers than can be kept"))
-    }
-
-    fn end_of_block(&mut self) -> Result<Option<Response<()>>, Error> {
-        let Some((version, status)) = self.status.filter(|_| !self.complete) else {
-            // The end of the trailers.
-            return Ok(None);
-        };
+    fn end_of_block(&mut self) -> Result<Option<Head>, Error> {
+        // None at the end of the trailers.
+        let Some(mut lines) = self.lines.take() else { return Ok(None) };
+        let status = lines.status;
         if status.is_informational() && !(self.upgrade && status == StatusCode::SWITCHING_PROTOCOLS) {
-            self.status = None;
+            Lines::keep(lines);
             return Ok(None);
         }
-        check_framing(&self.fields)?;
+        lines.content_length = std::mem::take(&mut self.framing).content_length()?;
         self.complete = true;
-        let mut response = Response::new(());
-        *response.version_mut() = version;
-        *response.status_mut() = status;
-        *response.headers_mut() = std::mem::take(&mut self.fields);
-        self.values = BytesMut::new();
-        Ok(Some(response))
+        Ok(Some(Head(lines)))
     }
-}
-
-fn violation(detail: String) -> Error {
-    Error::new(ErrorKind::ProtocolViolation).with_detail(detail)
 }
 
 /// RFC 9112 4: `HTTP/1.1 200 OK`; for HTTP/2 libcurl writes `HTTP/2 200`.
@@ -101,44 +85,57 @@ fn status_line(line: &[u8]) -> Result<(Version, StatusCode), Error> {
     Ok((version, status))
 }
 
-/// RFC 9112 6.3: what makes the length of the body doubtful is refused. libcurl lets some of it pass.
-fn check_framing(fields: &HeaderMap) -> Result<(), Error> {
-    if fields.contains_key(CONTENT_LENGTH) && fields.contains_key(TRANSFER_ENCODING) {
-        return Err(violation("both Content-Length and Transfer-Encoding (RFC 9112 6.3)".into()));
-    }
-    for value in fields.get_all(CONTENT_LENGTH) {
-        if parse_length(value).is_none() {
-            return Err(violation(format!("a Content-Length that is none: {}", value.as_bytes().escape_ascii())));
+/// What the fields say of the body's length (RFC 9112 6.3).
+#[derive(Default)]
+struct Framing {
+    length: Option<u64>,
+    transfer_encoding: bool,
+    bad: Option<Error>,
+}
+
+impl Framing {
+    fn look(&mut self, name: &[u8], value: &[u8]) {
+        if name.eq_ignore_ascii_case(b"content-length") {
+            match parse_length(value) {
+                Some(length) => _ = self.length.get_or_insert(length),
+                None => self.bad = Some(violation(format!("a Content-Length that is none: {}", value.escape_ascii()))),
+            }
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            self.transfer_encoding = true;
         }
     }
-    Ok(())
+
+    /// What makes the length doubtful is refused. libcurl lets some of it pass.
+    fn content_length(self) -> Result<Option<u64>, Error> {
+        match (self.bad, self.length) {
+            (Some(error), _) => Err(error),
+            (None, Some(_)) if self.transfer_encoding => {
+                Err(violation("both Content-Length and Transfer-Encoding (RFC 9112 6.3)".into()))
+            }
+            (None, length) => Ok(length),
+        }
+    }
 }
 
-fn parse_length(value: &HeaderValue) -> Option<u64> {
-    let text = value.to_str().ok()?;
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+fn parse_length(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    text.parse().ok().filter(|length| *length <= i64::MAX as u64)
-}
-
-/// The length of the body that follows this head, where it is known.
-pub(crate) fn body_length(response: &Response<()>, to_head: bool) -> Option<u64> {
-    if to_head || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-        return Some(0);
-    }
-    response.headers().get(CONTENT_LENGTH).and_then(parse_length)
+    str::from_utf8(value).ok()?.parse().ok().filter(|length| *length <= i64::MAX as u64)
 }
 
 #[cfg(test)]
 mod tests {
+    use http::Response;
+
     use super::*;
+    use crate::error::ErrorKind;
 
     fn feed(lines: &[&str]) -> Result<Response<()>, Error> {
         let mut parser = HeadParser::default();
         for line in lines {
-            if let Some(response) = parser.line(format!("{line}\r\n").as_bytes())? {
-                return Ok(response);
+            if let Some(head) = parser.line(format!("{line}\r\n").as_bytes())? {
+                return head.into_response();
             }
         }
         panic!("no head in {lines:?}");
@@ -202,7 +199,7 @@ mod tests {
         let mut parser = HeadParser::default();
         parser.line(b"HTTP/1.1 200 OK\r\n").unwrap();
         parser.line(b"X: \xe4\xf6\r\n").unwrap();
-        let head = parser.line(b"\r\n").unwrap().unwrap();
+        let head = parser.line(b"\r\n").unwrap().unwrap().into_response().unwrap();
         assert_eq!(head.headers()["x"].as_bytes(), b"\xe4\xf6");
     }
 
@@ -229,7 +226,8 @@ mod tests {
                 }
                 if let Ok(Some(head)) = parser.line(&line) {
                     assert!(head.status().as_u16() >= 100);
-                    let _ = body_length(&head, dice.bool());
+                    let _ = head.length_after(dice.bool());
+                    let _ = head.into_response();
                 }
                 let _ = parser.take_trailers();
             }
