@@ -28,8 +28,10 @@ const THREADS: [usize; 3] = [1, 2, 4];
 /// Requests at once for any number of threads, and how many there are in all.
 const THREADED: (usize, usize) = (64, 64 * 300);
 
-/// Downloads over TLS at once for any number of threads, and the size of each.
+/// Downloads over TLS at once for any number of threads, how many each lane makes (a client that looks at its load before it
+/// takes another thread gives that thread the next ones), and the size of each.
 const TLS: usize = 8;
+const TLS_EACH: usize = 4;
 const TLS_SIZE: u64 = 64 * MIB;
 
 const MANY: &[&str] = &["hyper-mt", "reqwest-mt", "marmot", "marmot-blocking"];
@@ -126,7 +128,7 @@ fn small(to: &Origins) -> Option<Load> {
 }
 
 fn tls(to: &Origins) -> Option<Load> {
-    Some(Load { lanes: TLS, requests: TLS, http1: true, ..to.stream_tls(TLS_SIZE)? })
+    Some(Load { lanes: TLS, requests: TLS * TLS_EACH, http1: true, ..to.stream_tls(TLS_SIZE)? })
 }
 
 /// Measures all points in each round. Those that fail are noted and left out.

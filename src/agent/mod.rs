@@ -140,7 +140,7 @@ impl Agents {
                 Err(error) => return self.refuse(easy, error),
             };
             match handle.send(Message::Execute(easy)) {
-                Ok(()) => return,
+                Ok(()) => return handle.due().help(),
                 // The agent ended by accident: start another one, once.
                 Err(Message::Execute(back)) => easy = back,
                 Err(_) => return,

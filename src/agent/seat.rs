@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::crew::{self, Place, Rested, Run};
 use super::message::Message;
+use crate::body::wake::Due;
 use crate::ffi::poll::Poll;
 
 const AWAKE: u8 = 0;
@@ -42,6 +43,8 @@ struct Seat<A> {
     rest: Duration,
     /// The thread that has the agent in its hands, as [`here`] calls it.
     holder: AtomicUsize,
+    /// Wakes that the agent is running.
+    due: Due,
     /// Somebody looks at the seat now and then.
     looked_after: AtomicBool,
     /// See [`Load`].
@@ -115,6 +118,7 @@ impl<A: Run + 'static> Handle<A> {
             resting: Mutex::new(None),
             rest,
             holder: AtomicUsize::new(NOBODY),
+            due: Due::default(),
             looked_after: AtomicBool::new(false),
             transfers: AtomicUsize::new(0),
             share: AtomicU8::new(0),
@@ -140,6 +144,10 @@ impl<A: Run + 'static> Handle<A> {
             _ => {}
         }
         Ok(())
+    }
+
+    pub(super) fn due(&self) -> &Due {
+        &self.0.due
     }
 
     /// The agent tells how many transfers it has.

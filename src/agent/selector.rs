@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use curl::multi::{Multi, Socket, SocketEvents};
 
 use crate::ffi::poll::{Heard, Poll};
-use crate::ffi::sockets;
+use crate::ffi::sockets::{self, HeldBack};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Interest {
@@ -109,6 +109,12 @@ impl Selector {
             watched.shrink(poll, socket)?;
         }
         Ok(wanted)
+    }
+
+    /// Holds back what is sent on the known sockets until the answer is dropped, unless there are more than `most`.
+    pub(super) fn hold_back(&self, most: usize) -> HeldBack {
+        let few = self.sockets.len() <= most;
+        HeldBack::new(self.sockets.keys().copied().filter(|_| few))
     }
 
     /// Whether an idle connection has something to say, if no transfer is running.

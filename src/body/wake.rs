@@ -4,13 +4,18 @@
 //! context switch. On an agent's thread a wake is therefore noted and run once, when the turn ends and the agent holds
 //! no lock. On every other thread a wake runs at once.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 thread_local! {
     /// `Some` on a thread that defers.
     static LATER: RefCell<Option<Vec<Waker>>> = const { RefCell::new(None) };
+    /// This thread runs wakes that are due.
+    static RUNNING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Defers the wakes of this thread from now on, until the guard drops. [`flush`] runs them.
@@ -46,9 +51,74 @@ pub(crate) fn later(waker: Waker) {
 }
 
 /// Runs the deferred wakes of this thread. A wake may defer more of them; those run too.
-pub(crate) fn flush() {
-    while let Some(waker) = LATER.with_borrow_mut(|later| later.as_mut().and_then(Vec::pop)) {
-        wake(waker);
+pub(crate) fn flush(due: &Due) {
+    loop {
+        let mut list = LATER.with_borrow_mut(|later| later.as_mut().map(mem::take)).unwrap_or_default();
+        match list.len() {
+            0 => return,
+            1 => list.drain(..).for_each(wake),
+            _ => {
+                due.add(&mut list);
+                due.run();
+            }
+        }
+        // The list goes back, for its memory.
+        LATER.with_borrow_mut(|later| {
+            if let Some(later) = later
+                && later.is_empty()
+            {
+                *later = list;
+            }
+        });
+    }
+}
+
+/// Wakes of an agent that are being run.
+///
+/// The first one may put its thread in the place of the agent's at once, which then gets no further until that thread, with
+/// no other wake to work on, sleeps again: two changes of threads for each wake. So a thread that was woken runs the others
+/// as soon as it comes by.
+#[derive(Default)]
+pub(crate) struct Due {
+    list: Mutex<Vec<Waker>>,
+    any: AtomicBool,
+}
+
+impl Due {
+    fn lock(&self) -> MutexGuard<'_, Vec<Waker>> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, wakers: &mut Vec<Waker>) {
+        self.lock().append(wakers);
+        self.any.store(true, Ordering::Relaxed);
+    }
+
+    fn next(&self) -> Option<Waker> {
+        let mut list = self.lock();
+        let next = list.pop();
+        self.any.store(!list.is_empty(), Ordering::Relaxed);
+        next
+    }
+
+    /// Runs them on the agent's thread.
+    fn run(&self) {
+        let before = RUNNING.replace(true);
+        while let Some(waker) = self.next() {
+            wake(waker);
+        }
+        RUNNING.set(before);
+    }
+
+    /// Runs those that are left, unless this is called by one of them. Call it with no lock held.
+    pub(crate) fn help(&self) {
+        if !self.any.load(Ordering::Relaxed) || RUNNING.replace(true) {
+            return;
+        }
+        let rest = mem::take(&mut *self.lock());
+        self.any.store(false, Ordering::Relaxed);
+        rest.into_iter().for_each(wake);
+        RUNNING.set(false);
     }
 }
 
@@ -61,7 +131,7 @@ fn wake(waker: Waker) {
 mod tests {
     use super::*;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
     use std::task::Wake;
 
     struct Count(AtomicUsize);
@@ -69,6 +139,35 @@ mod tests {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::SeqCst);
         }
+    }
+
+    /// Does what a thread does that is woken, and comes by before the waking thread gets further.
+    struct ComesBy {
+        due: Arc<Due>,
+        others: Arc<Count>,
+        /// How many of the others were woken by then.
+        found: AtomicUsize,
+    }
+    impl Wake for ComesBy {
+        fn wake(self: Arc<Self>) {
+            std::thread::scope(|scope| scope.spawn(|| self.due.help()).join()).unwrap();
+            self.found.store(self.others.0.load(Ordering::SeqCst), Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_thread_that_was_woken_runs_the_other_wakes() {
+        let (due, others) = (Arc::new(Due::default()), Arc::new(Count(AtomicUsize::new(0))));
+        let woken = Arc::new(ComesBy { due: due.clone(), others: others.clone(), found: AtomicUsize::new(0) });
+        let _guard = defer();
+        for _ in 0..3 {
+            later(others.clone().into());
+        }
+        // The one that is added last is run first.
+        later(woken.clone().into());
+        flush(&due);
+        assert_eq!(woken.found.load(Ordering::SeqCst), 3);
+        assert_eq!(others.0.load(Ordering::SeqCst), 3, "each is run once");
     }
 
     #[test]
@@ -79,7 +178,7 @@ mod tests {
         let guard = defer();
         later(count.clone().into());
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
-        flush();
+        flush(&Due::default());
         assert_eq!(count.0.load(Ordering::SeqCst), 2);
         later(count.clone().into());
         drop(guard);

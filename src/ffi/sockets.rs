@@ -145,6 +145,35 @@ fn error(socket: Socket) -> c_int {
     if result == 0 { error } else { 0 }
 }
 
+/// Sockets on which what is sent waits for more until this is dropped, so that several writes share segments (`TCP_CORK`;
+/// the kernel waits no longer than 200 ms). Nothing is held back where the system has no such thing, and on what is no TCP
+/// socket.
+pub(crate) struct HeldBack(Vec<Socket>);
+
+impl HeldBack {
+    pub(crate) fn new(sockets: impl Iterator<Item = Socket>) -> Self {
+        Self(sockets.inspect(|socket| hold_back(*socket, true)).collect())
+    }
+}
+
+impl Drop for HeldBack {
+    fn drop(&mut self) {
+        // The number of one that was closed meanwhile may be another socket's, which is not held back.
+        self.0.iter().for_each(|socket| hold_back(*socket, false));
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn hold_back(socket: Socket, hold: bool) {
+    let hold = c_int::from(hold);
+    let length = size_of::<c_int>() as libc::socklen_t;
+    // SAFETY: the kernel reads an int from there; a number that is no socket is an error.
+    unsafe { libc::setsockopt(socket, libc::IPPROTO_TCP, libc::TCP_CORK, (&raw const hold).cast(), length) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn hold_back(_socket: Socket, _hold: bool) {}
+
 /// How many sockets of connections are open, by the ledger of this thread. libcurl watches others too, such as its
 /// resolver's.
 pub(crate) fn open() -> usize {
@@ -188,4 +217,35 @@ extern "C" fn closed(_client: *mut c_void, socket: Socket) -> c_int {
     });
     // SAFETY: libcurl hands its own descriptor over to be closed, once.
     unsafe { libc::close(socket) }
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsRawFd as _;
+
+    use super::*;
+
+    fn is_held_back(socket: Socket) -> bool {
+        let mut held: c_int = 0;
+        let mut length = size_of::<c_int>() as libc::socklen_t;
+        // SAFETY: the kernel writes at most `length` bytes into `held`.
+        let result = unsafe {
+            libc::getsockopt(socket, libc::IPPROTO_TCP, libc::TCP_CORK, (&raw mut held).cast(), &raw mut length)
+        };
+        assert_eq!(result, 0);
+        held != 0
+    }
+
+    #[test]
+    fn sockets_are_held_back_as_long_as_that_is_wanted() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let socket = stream.as_raw_fd();
+        let held = HeldBack::new([socket, Socket::MAX].into_iter());
+        assert!(is_held_back(socket));
+        drop(held);
+        assert!(!is_held_back(socket));
+    }
 }

@@ -16,6 +16,7 @@ const KEEP: usize = 128;
 /// lock on the allocator: an eighth of the time of 64 requests at once.
 ///
 /// Nobody waits for this lock either, not even where a fork left it locked.
+#[allow(clippy::vec_box, reason = "what moves between threads is the box")]
 static SPARE: Mutex<Vec<Box<Lines>>> = Mutex::new(Vec::new());
 
 /// What a head holds.

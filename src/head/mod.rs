@@ -14,8 +14,8 @@ mod parser;
 
 pub use facts::Metrics;
 pub(crate) use facts::{Ending, Facts, Measured};
-pub(crate) use parser::HeadParser;
 use lines::Lines;
+pub(crate) use parser::HeadParser;
 
 /// The head of a response, with its fields as they came.
 ///
@@ -49,7 +49,10 @@ impl Head {
         let mut response = Response::new(());
         *response.version_mut() = self.version();
         *response.status_mut() = self.status();
-        *response.headers_mut() = read_fields(&self.0.fields)?;
+        *response.headers_mut() = read_fields(&self.0.fields).map_err(|error| match &self.0.facts {
+            Some(facts) => error.with_url(&facts.uri),
+            None => error,
+        })?;
         if let Some(facts) = self.0.facts.take() {
             response.extensions_mut().insert(facts);
         }
@@ -57,6 +60,7 @@ impl Head {
         Ok(response)
     }
 
+    #[cfg(feature = "tracing")]
     pub(crate) fn facts(&self) -> Option<&Facts> {
         self.0.facts.as_ref()
     }
@@ -125,8 +129,7 @@ fn violation(detail: String) -> Error {
 impl Head {
     /// `200 OK` without fields.
     pub(crate) fn bare(length: Option<u64>) -> Self {
-        let facts =
-            Facts { uri: http::Uri::default(), local: None, remote: None, metrics: None, body_length: length };
+        let facts = Facts { uri: http::Uri::default(), local: None, remote: None, metrics: None, body_length: length };
         Self(Lines::take()).with_facts(facts)
     }
 }

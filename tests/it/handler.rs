@@ -1,5 +1,6 @@
 //! Handlers of one's own, run with `drive`. The rules without a transfer are tested beside the machine itself.
 
+use std::io::{Read, Write};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -7,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
 use marmot::error::TimeoutPhase;
-use marmot::handler::{Control, Decoder, Encoder, Handler, Next, Ready};
+use marmot::handler::{Control, Decoder, Encoder, Handler, Head, Next, Ready};
 use marmot::prelude::*;
 use marmot::{Error, ErrorKind, Response};
 
 use crate::alone::{cpu, is_alone};
-use crate::support::{Server, pattern};
+use crate::support::{RawServer, Server, pattern};
 
 type On<T> = Box<dyn FnMut(T) -> Next + Send>;
 
@@ -254,6 +255,83 @@ fn end_saves_a_connection_and_remove_closes_it() {
         assert_eq!(server.accepted(), connections);
     }
     assert!(server.wait_open(0, Duration::from_secs(2)), "removed means closed");
+}
+
+/// Keeps the head as it came.
+#[derive(Default)]
+struct Keeps {
+    head: Option<Head>,
+    failed: Option<Error>,
+}
+
+impl Handler for Keeps {
+    fn on_request(&mut self, _: &mut Request<()>, _: &Control) -> Next {
+        Next::read()
+    }
+    fn on_head(&mut self, head: Head) -> Result<Next, Error> {
+        self.head = Some(head);
+        Ok(Next::read())
+    }
+    fn on_response_readable(&mut self, decoder: &mut Decoder<'_>) -> Next {
+        decoder.consume(usize::MAX);
+        Next::read()
+    }
+    fn on_error(&mut self, error: Error) -> Next {
+        self.failed = Some(error);
+        Next::remove()
+    }
+}
+
+#[test]
+fn a_head_can_be_read_later_and_elsewhere() {
+    let server = Server::faults();
+    let client = HttpClient::new().unwrap();
+    let handler = client.drive(get(server.url("/bytes/7")), Keeps::default()).wait().unwrap();
+    let head = handler.head.unwrap();
+    assert_eq!((head.status().as_u16(), head.body_length()), (200, Some(7)));
+    let response = head.into_response().unwrap();
+    assert_eq!(response.headers()["content-length"], "7");
+    assert_eq!(response.effective_uri().unwrap().path(), "/bytes/7");
+}
+
+#[test]
+fn a_head_that_cannot_be_read_is_an_error_where_it_is_read() {
+    let server = RawServer::start(|mut conn, _, _| {
+        let _ = conn.read(&mut [0; 4096]);
+        let _ = conn.write_all(b"HTTP/1.1 200 OK\r\nBad name: 1\r\nContent-Length: 2\r\n\r\nhi");
+    });
+    let client = HttpClient::new().unwrap();
+    let (handler, _) = probe(Next::read());
+    let handler = client.drive(get(server.url("/")), handler).wait().unwrap();
+    assert_eq!(handler.log, ["ProtocolViolation"]);
+
+    let handler = client.drive(get(server.url("/")), Keeps::default()).wait().unwrap();
+    assert!(handler.failed.is_none());
+    let error = handler.head.unwrap().into_response().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ProtocolViolation);
+    assert_eq!(error.url(), Some(server.url("/").as_str()));
+}
+
+/// Reads no head and minds no response.
+struct Counts(usize);
+
+impl Handler for Counts {
+    fn on_request(&mut self, _: &mut Request<()>, _: &Control) -> Next {
+        Next::read()
+    }
+    fn on_response_readable(&mut self, decoder: &mut Decoder<'_>) -> Next {
+        self.0 += decoder.data().len();
+        decoder.consume(usize::MAX);
+        Next::read()
+    }
+}
+
+#[test]
+fn a_handler_that_minds_no_head_is_given_the_body() {
+    let server = Server::faults();
+    let client = HttpClient::new().unwrap();
+    let handler = client.drive(get(server.url("/bytes/70000")), Counts(0)).wait().unwrap();
+    assert_eq!(handler.0, 70_000);
 }
 
 #[test]
