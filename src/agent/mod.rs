@@ -139,8 +139,15 @@ impl Agents {
                 Ok(handle) => handle,
                 Err(error) => return self.refuse(easy, error),
             };
+            let visit = if easy.get_ref().transfer.begins_at_once() { Visit::of(&handle) } else { None };
             match handle.send(Message::Execute(easy)) {
-                Ok(()) => return handle.due().help(),
+                Ok(()) => {
+                    // Libcurl begins before another thread has woken up to wait for the rest.
+                    if let Some(mut visit) = visit {
+                        visit.turn();
+                    }
+                    return handle.due().help();
+                }
                 // The agent ended by accident: start another one, once.
                 Err(Message::Execute(back)) => easy = back,
                 Err(_) => return,

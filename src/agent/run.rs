@@ -81,7 +81,7 @@ pub(super) fn make(
 
 /// Versions of libcurl with defects that no caller could live with, or without what is needed.
 fn unusable_libcurl() -> Option<String> {
-    let version = curl::Version::get();
+    let version = options::linked();
     if version.version_num() < 0x07_55_00 {
         return Some(format!("the linked libcurl {} is older than 7.85.0, which is needed", version.version()));
     }

@@ -86,6 +86,11 @@ impl Visit {
         Self { agent: Some(agent), visitor }
     }
 
+    /// Takes an agent along that is at rest, unless this thread is about to end.
+    pub(super) fn of(handle: &Handle<Agent>) -> Option<Self> {
+        if wake::may_defer() { handle.take().map(Self::new) } else { None }
+    }
+
     /// Whether it is the agent of that handle.
     pub(super) fn is_of(&self, handle: &Handle<Agent>) -> bool {
         self.visitor.handle().is_same(handle)

@@ -23,6 +23,11 @@ pub(crate) fn defer() -> Deferring {
     Deferring(LATER.replace(Some(Vec::new())))
 }
 
+/// Whether this thread can defer wakes: it is not about to end.
+pub(crate) fn may_defer() -> bool {
+    LATER.try_with(|_| ()).is_ok()
+}
+
 /// See [`defer`].
 pub(crate) struct Deferring(
     /// What an agent has deferred whose callback runs another agent.

@@ -13,6 +13,7 @@ use crate::body::AsyncBody;
 use crate::config::{ConnectTo, RequestConfig, VersionNegotiation};
 use crate::cookies::CookieJar;
 use crate::error::{Error, ErrorKind};
+use crate::ffi::options::linked;
 use crate::port::port;
 use crate::secret::secret_value;
 
@@ -116,7 +117,7 @@ fn verification(settings: Settings<'_>) -> Tls {
 
 /// The protocols of alternatives that the linked libcurl can speak.
 fn spoken() -> Vec<&'static str> {
-    let version = curl::Version::get();
+    let version = linked();
     let all = [("h3", version.feature_http3()), ("h2", version.feature_http2()), ("http/1.1", true)];
     all.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
 }

@@ -2,13 +2,15 @@
 
 use std::sync::LazyLock;
 
+use crate::ffi::options::linked;
+
 pub(crate) fn version() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(describe);
     &TEXT
 }
 
 fn describe() -> String {
-    let curl = curl::Version::get();
+    let curl = linked();
     let mut libraries = vec![format!("libcurl/{}", curl.version())];
     libraries.extend(curl.ssl_version().map(str::to_owned));
     libraries.extend(curl.libz_version().map(|version| format!("zlib/{version}")));

@@ -6,7 +6,7 @@ use std::io;
 use super::route::readable;
 use crate::config::ProxyServer;
 use crate::error::{Error, ErrorKind, TimeoutPhase};
-use crate::ffi::options::{Info, Live};
+use crate::ffi::options::{Info, Live, linked};
 use crate::ffi::wall;
 
 /// What libcurl said, as the cause of an [`Error`]; the curl crate's own type stays private.
@@ -153,6 +153,6 @@ fn timeout_phase(said: &str, live: Live<'_>, responded: bool) -> TimeoutPhase {
         return if resolved { TimeoutPhase::Connect } else { TimeoutPhase::NameResolution };
     }
     // An older libcurl does not tell when the request was out.
-    let tells = curl::Version::get().version_num() >= 0x08_0a_00;
+    let tells = linked().version_num() >= 0x08_0a_00;
     if tells && live.number(Info::PostTransferTime) == 0 { TimeoutPhase::Send } else { TimeoutPhase::Response }
 }

@@ -7,7 +7,7 @@ use super::{Easy, route, secure};
 use crate::config::{Auth, CONNECT_TIMEOUT, IpVersion, Names, NetRc, RequestConfig, Sockets, UnixSocket, Version};
 use crate::error::{Error, ErrorKind};
 use crate::ffi::egress as guards;
-use crate::ffi::options::{self, LongOption, OffsetOption, TextOption};
+use crate::ffi::options::{self, LongOption, OffsetOption, TextOption, linked};
 use crate::ffi::sockets;
 
 /// The most that libcurl reads from a socket at once. With an agent 64 KiB did best: libcurl reads up to ten times a
@@ -277,7 +277,7 @@ fn failed(error: curl::Error) -> Error {
 
 fn lacking(what: &str) -> Error {
     Error::new(ErrorKind::InvalidConfiguration)
-        .with_detail(format!("the linked libcurl {} has no {what}", curl::Version::get().version()))
+        .with_detail(format!("the linked libcurl {} has no {what}", linked().version()))
 }
 
 fn utf8(path: &Path) -> Result<&str, Error> {
@@ -304,12 +304,12 @@ fn to_long(number: u64) -> libc::c_long {
 fn curl_version(version: Version) -> Result<libc::c_long, Error> {
     let (number, available, name) = match version {
         // A libcurl without HTTP/2 refuses to negotiate it; 0 leaves the choice to it.
-        Version::Latest => (if curl::Version::get().feature_http2() { 4 } else { 0 }, true, ""),
+        Version::Latest => (if linked().feature_http2() { 4 } else { 0 }, true, ""),
         Version::Http10 => (1, true, ""),
         Version::Http11 => (2, true, ""),
-        Version::Http2 => (3, curl::Version::get().feature_http2(), "HTTP/2"),
-        Version::Http2PriorKnowledge => (5, curl::Version::get().feature_http2(), "HTTP/2"),
-        Version::Http3 => (30, curl::Version::get().feature_http3(), "HTTP/3"),
+        Version::Http2 => (3, linked().feature_http2(), "HTTP/2"),
+        Version::Http2PriorKnowledge => (5, linked().feature_http2(), "HTTP/2"),
+        Version::Http3 => (30, linked().feature_http3(), "HTTP/3"),
     };
     if available { Ok(number) } else { Err(lacking(name)) }
 }

@@ -73,6 +73,7 @@ impl Prepare {
         let Ok(first) = first else {
             return Err((Error::new(ErrorKind::HandlerPanicked), self.handler));
         };
+        let of_user = matches!(self.upload, Upload::AskHandler | Upload::Handler { .. } | Upload::WebSocket);
         if matches!(self.upload, Upload::AskHandler) {
             self.upload = upload_of_handler(first.writes(), &self.request);
         }
@@ -98,6 +99,7 @@ impl Prepare {
             limit: self.time_left.or(self.config.timeout.flatten()),
             challenges,
             repeatable,
+            of_user,
         });
         Ok(easy)
     }
@@ -145,7 +147,9 @@ impl Prepare {
         let fresh = !same || challenges.any();
         if fresh {
             easy.get_mut().transfer.applied = None;
-            held::reset(easy);
+            if std::mem::replace(&mut easy.get_mut().transfer.used, true) {
+                held::reset(easy);
+            }
             configure(easy, &self.config)?;
         }
         if fresh || !same_way {

@@ -11,7 +11,7 @@ use super::Easy;
 use crate::config::{CaCertificates, CaSource, Identity, IdentityForm, TlsConfig, TlsVersion, Trusted};
 use crate::error::{Error, ErrorKind};
 use crate::ffi::memfile::MemoryFile;
-use crate::ffi::options::{self, BlobOption, LongOption, TextOption};
+use crate::ffi::options::{self, BlobOption, LongOption, TextOption, linked};
 
 /// The library behind libcurl's TLS, as far as it matters what it can do.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ enum Backend {
 
 fn backend() -> Backend {
     static BACKEND: OnceLock<Backend> = OnceLock::new();
-    *BACKEND.get_or_init(|| match curl::Version::get().ssl_version() {
+    *BACKEND.get_or_init(|| match linked().ssl_version() {
         Some(name) if name.starts_with("rustls") => Backend::Rustls,
         Some(name) if name.contains("OpenSSL") || name.contains("LibreSSL") || name.contains("BoringSSL") => {
             Backend::OpenSsl
@@ -118,7 +118,7 @@ pub(super) fn check_key_log(tls: &TlsConfig) -> Result<(), Error> {
 }
 
 fn apply(easy: &mut Easy, tls: &TlsConfig, numbers: &Numbers) -> Result<(), Error> {
-    if !curl::Version::get().feature_ssl() {
+    if !linked().feature_ssl() {
         // Nothing to set: such a libcurl refuses every URL that would need it.
         return Ok(());
     }
@@ -349,7 +349,7 @@ fn unusable(detail: impl Into<String>) -> Error {
 
 /// The TLS library cannot do it.
 fn missing(what: &str) -> Error {
-    let version = curl::Version::get();
+    let version = linked();
     let name = version.ssl_version().unwrap_or("none");
     unusable(format!("the linked TLS library ({name}) cannot do this: {what}"))
 }

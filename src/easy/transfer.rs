@@ -29,6 +29,8 @@ use crate::head::{Ending, Facts, Head, HeadParser, Measured, Metrics};
 #[derive(Default)]
 pub(crate) struct Transfer {
     active: Option<Active>,
+    /// The handle was used, and may have any settings.
+    pub(super) used: bool,
     /// The settings that the handle has now.
     pub(super) applied: Option<Arc<RequestConfig>>,
     /// The proxy that the handle goes through now.
@@ -92,6 +94,8 @@ struct Active {
     challenges: Challenges,
     /// libcurl may send the request again by itself.
     repeatable: bool,
+    /// Something of the user's is called while it runs.
+    of_user: bool,
     /// The request was sent on a connection that was used before, and no line of an answer has come since.
     unanswered: bool,
     /// That connection, before the request was sent on it.
@@ -128,6 +132,8 @@ pub(super) struct Start<'a> {
     pub(super) challenges: Challenges,
     /// See `Prepare::is_repeatable`.
     pub(super) repeatable: bool,
+    /// A handler or a stream of the user's takes part.
+    pub(super) of_user: bool,
 }
 
 /// Progress is told once in so long at most.
@@ -137,8 +143,20 @@ const LATENESS: Duration = Duration::from_millis(50);
 
 impl Transfer {
     pub(super) fn start(&mut self, start: Start<'_>) {
-        let Start { trace, handler, control, first, uri, to_head, upgrade, config, limit, challenges, repeatable } =
-            start;
+        let Start {
+            trace,
+            handler,
+            control,
+            first,
+            uri,
+            to_head,
+            upgrade,
+            config,
+            limit,
+            challenges,
+            repeatable,
+            of_user,
+        } = start;
         let (machine, effect) = Machine::new(first, Instant::now);
         let watch = Watch::new(config, Instant::now()).map(Box::new);
         if effect == Effect::Abort || machine.deadline().is_some() {
@@ -166,6 +184,7 @@ impl Transfer {
             resume: false,
             challenges,
             repeatable,
+            of_user: of_user || config.progress.is_some(),
             unanswered: false,
             mark: None,
             held_back: None,
@@ -193,6 +212,12 @@ impl Transfer {
             (Some(active), Some(config)) => is_plain(&active.uri, config),
             _ => false,
         }
+    }
+
+    /// Whether libcurl begins with it in next to no time, without TLS, and calls nothing of the user's meanwhile.
+    pub(crate) fn begins_at_once(&self) -> bool {
+        let of_user = self.active.as_ref().is_none_or(|active| active.of_user);
+        !of_user && self.is_plain() && self.proxy.is_none() && !self.asks_over_https()
     }
 
     /// The same number for all transfers of an origin.

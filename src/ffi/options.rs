@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::net::{IpAddr, SocketAddr};
 use std::ptr;
+use std::sync::OnceLock;
 
 use curl::easy::Easy2;
 use curl::multi::{Easy2Handle, Multi};
@@ -205,10 +206,16 @@ pub(crate) fn set_long<H>(easy: &mut Easy2<H>, option: LongOption, value: c_long
     check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), option as curl_sys::CURLoption, value) })
 }
 
+/// The libcurl that is linked. It writes the account of itself anew each time that it is asked, so that is done once.
+pub(crate) fn linked() -> &'static curl::Version {
+    static LINKED: OnceLock<curl::Version> = OnceLock::new();
+    LINKED.get_or_init(curl::Version::get)
+}
+
 /// Sets `CURLOPT_PROTOCOLS_STR`: the URL schemes that may be used. A libcurl without TLS refuses a list with a secure one.
 pub(crate) fn set_protocols<H>(easy: &mut Easy2<H>, plain: &CStr, with_tls: &CStr) -> Result<(), curl::Error> {
     const PROTOCOLS_STR: curl_sys::CURLoption = 10318;
-    let protocols = if curl::Version::get().feature_ssl() { with_tls } else { plain };
+    let protocols = if linked().feature_ssl() { with_tls } else { plain };
     // SAFETY: libcurl copies the string.
     check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), PROTOCOLS_STR, protocols.as_ptr()) })
 }

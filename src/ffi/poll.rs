@@ -30,14 +30,16 @@ pub(crate) struct Heard {
     pub(crate) writable: bool,
 }
 
-/// Kept for the next one who asks. One only, as it has four descriptors.
-static KEPT: Mutex<Option<Arc<Poll>>> = Mutex::new(None);
+/// Kept for those who ask next. Few, as each has four descriptors; more than one, as an agent may end after the next one was
+/// made.
+static KEPT: Mutex<Vec<Arc<Poll>>> = Mutex::new(Vec::new());
+const MOST_KEPT: usize = 2;
 
 impl Poll {
     /// One that was [kept](Self::keep), or a new one. The bell may have rung already, once.
     pub(crate) fn get() -> io::Result<Arc<Self>> {
         // In a forked child the lock may be held by a thread that is not there.
-        let kept = KEPT.try_lock().ok().and_then(|mut kept| kept.take());
+        let kept = KEPT.try_lock().ok().and_then(|mut kept| kept.pop());
         match kept {
             Some(poll) if poll.made_in == fork::generation() => Ok(poll),
             // The parent's: what is done to it here happens there as well, its end included.
@@ -53,10 +55,10 @@ impl Poll {
     /// request. All sockets that were registered have to be closed by now.
     pub(crate) fn keep(poll: &Arc<Self>) {
         if let Ok(mut kept) = KEPT.try_lock()
-            && kept.is_none()
+            && kept.len() < MOST_KEPT
             && poll.made_in == fork::generation()
         {
-            *kept = Some(poll.clone());
+            kept.push(poll.clone());
         }
     }
 

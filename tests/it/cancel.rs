@@ -177,7 +177,8 @@ fn clients_leave_no_threads_and_no_descriptors() {
     for _ in 0..100 {
         one();
     }
-    let (agents, after) = settled(before);
+    // A second poller may have been kept for clients to come, with four descriptors; a hundred clients would leave hundreds.
+    let (agents, after) = settled(before + 4);
     assert_eq!(agents, 0);
-    assert!(after <= before, "{before} descriptors before, {after} after");
+    assert!(after <= before + 4, "{before} descriptors before, {after} after");
 }

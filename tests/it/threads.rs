@@ -9,7 +9,7 @@ use futures::future::try_join_all;
 use marmot::config::CaCertificates;
 use marmot::handler::{Control, Decoder, Handler, Next};
 use marmot::prelude::*;
-use marmot::{Error, ErrorKind, Response};
+use marmot::{Body, Error, ErrorKind, Response, ResponseFuture};
 
 use crate::alone::is_alone;
 use crate::support::{Nginx, Server};
@@ -237,4 +237,44 @@ fn requests_that_only_wait_leave_one_agent_alone() {
     let all = (0..100).map(|_| client.get_async(server.url("/delay/300")));
     block_on(try_join_all(all.collect::<Vec<_>>())).unwrap();
     assert_eq!(client.stats().agents, 1);
+}
+
+/// Makes requests when its thread ends, and tells what became of one and that another one has begun.
+struct AtEnd {
+    client: HttpClient,
+    url: String,
+    told: mpsc::Sender<(Result<Response<Body>, Error>, ResponseFuture)>,
+}
+
+impl Drop for AtEnd {
+    fn drop(&mut self) {
+        let _ = self.told.send((self.client.get(&self.url), self.client.get_async(&self.url)));
+    }
+}
+
+#[test]
+fn a_thread_can_make_requests_while_it_ends() {
+    thread_local! {
+        static AT_END: std::cell::RefCell<Option<AtEnd>> = const { std::cell::RefCell::new(None) };
+    }
+    let server = Server::faults();
+    let client = HttpClient::new().unwrap();
+    for first in [false, true] {
+        let (told, became) = mpsc::channel();
+        let at_end = AtEnd { client: client.clone(), url: server.url("/bytes/3"), told };
+        let (client, url) = (client.clone(), server.url("/bytes/3"));
+        thread::spawn(move || {
+            AT_END.set(Some(at_end));
+            if first {
+                // What the crate keeps for the thread is gone before the other ends.
+                client.get(&url).unwrap();
+                block_on(client.get_async(&url)).unwrap();
+            }
+        })
+        .join()
+        .unwrap();
+        let (response, begun) = became.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert_eq!(response.unwrap().status(), 200);
+        assert_eq!(block_on(begun).unwrap().status(), 200);
+    }
 }
