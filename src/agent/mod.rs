@@ -143,8 +143,8 @@ impl Agents {
             match handle.send(Message::Execute(easy)) {
                 Ok(()) => {
                     // Libcurl begins before another thread has woken up to wait for the rest.
-                    if let Some(mut visit) = visit {
-                        visit.turn();
+                    if let Some(visit) = visit {
+                        visit.begin();
                     }
                     return handle.due().help();
                 }

@@ -296,8 +296,21 @@ impl Agent {
         result
     }
 
+    /// Begins with the one transfer that was sent to it. Where more has come, all of it waits for a thread of the crew: what
+    /// others have started may call their code.
+    pub(super) fn begin(&mut self) {
+        if self.messages.len() == 1 {
+            self.with_ledger(|agent| agent.turn_with(1));
+        }
+    }
+
     fn turn(&mut self) {
-        self.take_messages();
+        self.turn_with(if self.room.is_some() { room::STEP } else { MESSAGES_A_TURN });
+    }
+
+    /// A turn that takes no more than so many messages.
+    fn turn_with(&mut self, messages: usize) {
+        self.take_messages(messages);
         self.keep_below_the_wall();
         self.call_libcurl_for_time();
         self.end_transfers();
@@ -346,8 +359,7 @@ impl Agent {
             && self.curl_timer.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
-    fn take_messages(&mut self) {
-        let most = if self.room.is_some() { room::STEP } else { MESSAGES_A_TURN };
+    fn take_messages(&mut self, most: usize) {
         for _ in 0..most {
             let Ok(message) = self.messages.try_recv() else { return };
             match message {

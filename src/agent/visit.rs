@@ -119,7 +119,7 @@ impl Visit {
         let Some(mut agent) = self.agent.take() else { return };
         let visitor = &self.visitor;
         // What callbacks start is not what this thread waits for.
-        self.agent = aside(|_| {
+        let agent = aside(|_| {
             // Outside of what may panic: whoever is told that the agent is lost finds it gone.
             let _deferring = wake::defer();
             // Dropping the agent, after a panic, drops its transfers, and each tells its caller.
@@ -129,6 +129,23 @@ impl Visit {
             }))
             .ok()
         });
+        if agent.is_none() {
+            self.visitor.handle().set_held(false);
+        }
+        self.agent = agent;
+    }
+
+    /// Lets the agent begin with the transfer that was sent to it, and leaves the rest to others.
+    pub(super) fn begin(mut self) {
+        self.run(|agent, _| agent.begin());
+        self.leave();
+    }
+
+    fn leave(&mut self) {
+        if let Some(agent) = self.agent.take() {
+            self.visitor.handle().set_held(false);
+            agent.leave();
+        }
     }
 }
 
@@ -138,9 +155,6 @@ impl Drop for Visit {
             // Most likely that the transfer of the caller's future, which is gone, is to end.
             self.turn();
         }
-        self.visitor.handle().set_held(false);
-        if let Some(agent) = self.agent.take() {
-            agent.leave();
-        }
+        self.leave();
     }
 }
