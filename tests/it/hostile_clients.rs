@@ -91,7 +91,17 @@ fn withstand(what: &str, marmot: Marmot, http: Http, most: u64, mut harm: impl F
         "{what}: {fresh} KiB at first, {memory} after the first time, {peak} more in the second, {after} after it"
     );
     assert!(peak < most, "{what}: {peak} KiB more");
-    assert!(after < memory + KEPT, "{what}: {after} KiB, {memory} KiB before");
+    // Allocators keep more the second time now and then. What is lost is lost each time.
+    let (mut before, mut after) = (memory, after);
+    for _ in 0..3 {
+        if after < before + KEPT {
+            break;
+        }
+        harm(&marmot);
+        before = after;
+        after = marmot.memory();
+    }
+    assert!(after < before + KEPT, "{what}: {after} KiB, {before} KiB before");
     assert_eq!(http.play("1 + 1"), 2);
     let begun = Instant::now();
     marmot.stop();
