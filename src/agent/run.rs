@@ -126,8 +126,6 @@ pub(super) struct Agent {
     room: Option<Room>,
     closing: bool,
     shut_down: Option<ShutDown>,
-    /// Transfers that libcurl has not begun with.
-    unbegun: usize,
 }
 
 struct ShutDown {
@@ -209,7 +207,6 @@ impl Agent {
             room,
             closing: false,
             shut_down: None,
-            unbegun: 0,
         })
     }
 
@@ -310,9 +307,9 @@ impl Agent {
 
     /// A turn that takes no more than so many messages.
     fn turn_with(&mut self, messages: usize) {
-        self.take_messages(messages);
+        let added = self.take_messages(messages);
         self.keep_below_the_wall();
-        self.call_libcurl_for_time();
+        self.call_libcurl_for_time(added);
         self.end_transfers();
         self.keep_connections(self.transfers.len());
         self.attend_timers();
@@ -359,11 +356,16 @@ impl Agent {
             && self.curl_timer.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
-    fn take_messages(&mut self, most: usize) {
+    /// Returns how many transfers were to be added.
+    fn take_messages(&mut self, most: usize) -> usize {
+        let mut added = 0;
         for _ in 0..most {
-            let Ok(message) = self.messages.try_recv() else { return };
+            let Ok(message) = self.messages.try_recv() else { break };
             match message {
-                Message::Execute(easy) => self.add(easy),
+                Message::Execute(easy) => {
+                    self.add(easy);
+                    added += 1;
+                }
                 Message::Wake(slot) => self.attend(slot),
                 Message::Close => self.closing = true,
                 Message::ShutDown { deadline, done } => {
@@ -382,6 +384,7 @@ impl Agent {
                 Message::Panic => panic!("asked to"),
             }
         }
+        added
     }
 
     fn add(&mut self, mut easy: Easy) {
@@ -390,7 +393,6 @@ impl Agent {
             return self.pool.give(easy);
         }
         Counters::add(&self.counters.started);
-        self.unbegun += 1;
         let entry = self.transfers.vacant_entry();
         let slot = entry.key();
         while self.wakers.len() <= slot {
@@ -515,7 +517,8 @@ impl Agent {
         }
     }
 
-    fn call_libcurl_for_time(&mut self) {
+    /// libcurl begins here with the transfers that were just added.
+    fn call_libcurl_for_time(&mut self, added: usize) {
         let due = {
             let mut timer = self.curl_timer.lock().unwrap_or_else(PoisonError::into_inner);
             // Read after the wait, not before.
@@ -528,8 +531,7 @@ impl Agent {
         if due {
             // Requests that share a connection leave together. It has to be clear that they do: each socket costs two
             // system calls.
-            let begun = std::mem::take(&mut self.unbegun);
-            let _held = (begun > 1).then(|| self.selector.hold_back(begun / 2));
+            let _held = self.selector.hold_back(added / 2);
             let _ = self.multi.timeout();
         }
     }

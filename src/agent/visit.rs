@@ -5,7 +5,8 @@
 //! caller has what it waited for, the agent rests again, or gets a thread of the crew if there is more to do.
 //!
 //! Such a caller offers that while it starts its request ([`offer`]): the first transfer of the same client that begins then
-//! brings its agent along, if that one is at rest.
+//! brings its agent along, if that one is at rest. A caller who does not wait runs such an agent only until libcurl has
+//! begun with the request ([`Visit::begin`]).
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -73,7 +74,7 @@ fn aside<R>(work: impl FnOnce(&mut Option<Offer>) -> R) -> R {
     result
 }
 
-/// An agent in the hands of a thread that waits.
+/// An agent in the hands of a caller.
 pub(crate) struct Visit {
     agent: Option<Box<Agent>>,
     visitor: Arc<Visitor<Agent>>,
