@@ -137,14 +137,14 @@ pub(super) struct Merged {
 }
 
 /// Takes the request's own settings out of it and fills them up from the client's.
-pub(super) fn settings(client: &ClientConfig, parts: &mut http::request::Parts) -> Merged {
-    let of_client = client.request.clone();
+pub(super) fn settings(client: &Inner, parts: &mut http::request::Parts) -> Merged {
+    let of_client = &client.config.request;
     let Some(own) = parts.extensions.remove::<RequestConfig>() else {
-        return Merged { config: of_client.clone(), handle: of_client };
+        return Merged { config: of_client.clone(), handle: client.handle.clone() };
     };
     let anew = concern_handle(&own);
-    let config = Arc::new(own.merged_over(&of_client));
-    Merged { handle: if anew { config.clone() } else { of_client }, config }
+    let config = Arc::new(own.merged_over(of_client));
+    Merged { handle: if anew { config.clone() } else { client.handle.clone() }, config }
 }
 
 pub(super) fn add_default_headers(client: &ClientConfig, headers: &mut HeaderMap) {

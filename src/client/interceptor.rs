@@ -98,28 +98,16 @@ impl<'a> Next<'a> {
     pub fn run(self, request: Request<AsyncBody>) -> InterceptorFuture<'a> {
         match self.steps.split_first() {
             Some((step, rest)) => step.intercept(request, Next { steps: rest, call: self.call }),
-            None => self.send(request),
-        }
-    }
-
-    fn send(self, request: Request<AsyncBody>) -> InterceptorFuture<'a> {
-        let uri = request.uri().clone();
-        let attempt = request.extensions().get().map(|AttemptDeadline(at)| *at);
-        let time_left = match self.call.time_left(attempt) {
-            Ok(time_left) => time_left,
-            Err(error) => return Box::pin(std::future::ready(Err(error.with_url(&uri)))),
-        };
-        let (mut parts, body) = request.into_parts();
-        let config = hop::settings(&self.call.client.config, &mut parts);
-        match Hop::start(&self.call.client, Request::from_parts(parts, body), config, time_left) {
-            Ok(hop) => Box::pin(hop),
-            Err(error) => Box::pin(std::future::ready(Err(error))),
+            None => match self.call.send(request) {
+                Ok(hop) => Box::pin(hop),
+                Err(error) => Box::pin(std::future::ready(Err(error))),
+            },
         }
     }
 
     /// How the request is to be sent: its own settings and the client's.
     pub(super) fn settings<'b>(&'b self, extensions: &'b Extensions) -> Settings<'b> {
-        Settings { own: extensions.get(), client: &self.call.client.config.request }
+        self.call.client.settings(extensions)
     }
 
     /// When the call's whole time is up.
@@ -135,11 +123,33 @@ impl std::fmt::Debug for Next<'_> {
 }
 
 impl Call {
+    pub(super) fn new(client: Arc<Inner>, request: &Request<AsyncBody>) -> Self {
+        let limit = client.settings(request.extensions()).get(|config| config.timeout).flatten();
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        Self { client, deadline }
+    }
+
+    /// Starts one transfer, which has the time that is left.
+    pub(super) fn send(&self, request: Request<AsyncBody>) -> Result<Hop, Error> {
+        let attempt = request.extensions().get().map(|AttemptDeadline(at)| *at);
+        let time_left = self.time_left(attempt).map_err(|error| error.with_url(request.uri()))?;
+        let (mut parts, body) = request.into_parts();
+        let config = hop::settings(&self.client, &mut parts);
+        Hop::start(&self.client, Request::from_parts(parts, body), config, time_left)
+    }
+
     /// What is left of the total and the attempt's time.
     fn time_left(&self, attempt: Option<Instant>) -> Result<Option<Duration>, Error> {
         let Some(end) = [self.deadline, attempt].into_iter().flatten().min() else { return Ok(None) };
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(Error::timeout(TimeoutPhase::Response)) } else { Ok(Some(left)) }
+    }
+}
+
+impl Inner {
+    /// How a request with those extensions is to be sent: its own settings and the client's.
+    pub(super) fn settings<'a>(&'a self, extensions: &'a Extensions) -> Settings<'a> {
+        Settings::new(extensions.get(), &self.config.request)
     }
 }
 
@@ -181,12 +191,11 @@ async fn in_time(answer: InterceptorFuture<'_>, deadline: Instant) -> Result<Res
 
 /// Takes a request through all steps of its client.
 pub(super) fn run(client: Arc<Inner>, request: Request<AsyncBody>) -> InterceptorFuture<'static> {
-    let settings = Settings::new(request.extensions().get(), &client.config.request);
-    let limit = settings.get(|config| config.timeout).flatten();
-    let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     // The other steps wait for transfers only, which have the time that is left.
-    let may_wait = client.intercepted || settings.get(|config| config.retry.as_ref()).is_some_and(Option::is_some);
-    let call = Call { client, deadline };
+    let retries =
+        client.settings(request.extensions()).get(|config| config.retry.as_ref()).is_some_and(Option::is_some);
+    let may_wait = client.intercepted || retries;
+    let call = Call::new(client, &request);
     Box::pin(async move {
         let steps = call.client.steps.clone();
         let answer = Next { steps: &steps, call: &call }.run(request);

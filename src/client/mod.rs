@@ -23,7 +23,9 @@ use http::{Request, Response, Uri};
 
 use crate::agent::Agents;
 use crate::body::{AsyncBody, Body};
-use crate::config::ClientConfig;
+use crate::config::{ClientConfig, RequestConfig};
+#[cfg(feature = "script")]
+use crate::easy::options::concern_handle;
 use crate::easy::prepare::Prepare;
 use crate::error::Error;
 use crate::handler::Handler;
@@ -138,8 +140,10 @@ impl std::fmt::Debug for Interceptors {
 }
 
 pub(crate) struct Inner {
-    agents: Agents,
+    agents: Arc<Agents>,
     config: ClientConfig,
+    /// What handles are set up with, unless a request's own settings concern them.
+    handle: Arc<RequestConfig>,
     /// What requests go through, from the outside in.
     steps: Steps,
     /// Some of the steps have something to do for every request.
@@ -197,7 +201,22 @@ impl HttpClient {
         let intercepted = !own.outer.is_empty() || !own.network.is_empty() || own.memory.is_needed();
         let ours: [Arc<dyn Interceptor>; 3] = [Arc::new(Retries), Arc::new(Redirects), Arc::new(own.memory.clone())];
         let steps = own.outer.iter().cloned().chain(ours).chain(own.network.iter().cloned()).collect();
-        Self { inner: Arc::new(Inner { agents: Agents::new(limits), config, steps, intercepted, own }) }
+        let handle = config.request.clone();
+        Self {
+            inner: Arc::new(Inner { agents: Arc::new(Agents::new(limits)), config, handle, steps, intercepted, own }),
+        }
+    }
+
+    /// The same client, its connections included, whose requests have those settings unless they bring their own.
+    #[cfg(feature = "script")]
+    pub(crate) fn with_settings(&self, settings: RequestConfig) -> Self {
+        let Inner { agents, config, handle, steps, intercepted, own } = &*self.inner;
+        let anew = concern_handle(&settings);
+        let request = Arc::new(settings.merged_over(&config.request));
+        let handle = if anew { request.clone() } else { handle.clone() };
+        let config = ClientConfig { request, ..config.clone() };
+        let (agents, steps, own) = (agents.clone(), steps.clone(), own.clone());
+        Self { inner: Arc::new(Inner { agents, config, handle, steps, intercepted: *intercepted, own }) }
     }
 
     /// A builder with the settings of this client, interceptors, cookies and recordings included. What is built has

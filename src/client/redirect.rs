@@ -6,7 +6,7 @@ use http::header::{
     TRANSFER_ENCODING,
 };
 use http::uri::Scheme;
-use http::{Extensions, Method, Request, Response, StatusCode, Uri};
+use http::{Extensions, Method, Request, Response, StatusCode, Uri, Version};
 use url::Url;
 
 use super::interceptor::{Interceptor, InterceptorFuture, Next, Settings};
@@ -24,8 +24,7 @@ pub(super) struct Redirects;
 impl Interceptor for Redirects {
     fn intercept<'a>(&'a self, request: Request<AsyncBody>, next: Next<'a>) -> InterceptorFuture<'a> {
         let settings = next.settings(request.extensions());
-        let policy = settings.get(|config| config.redirect_policy.as_ref());
-        match policy.filter(|policy| policy.limit().is_some()).cloned() {
+        match policy_of(settings).cloned() {
             Some(policy) => {
                 let rules = Rules::new(settings);
                 Box::pin(follow_all(request, next, policy, rules))
@@ -35,82 +34,136 @@ impl Interceptor for Redirects {
     }
 }
 
+/// The policy, if it follows any.
+pub(super) fn policy_of(settings: Settings<'_>) -> Option<&RedirectPolicy> {
+    settings.get(|config| config.redirect_policy.as_ref()).filter(|policy| policy.limit().is_some())
+}
+
 async fn follow_all(
     request: Request<AsyncBody>,
     next: Next<'_>,
     policy: RedirectPolicy,
     rules: Rules,
 ) -> Result<Response<AsyncBody>, Error> {
-    let limit = policy.limit().unwrap_or(0);
-    let body_failed =
-        |error: std::io::Error, at: &Uri| Error::new(ErrorKind::RequestBody).with_source(error).with_url(at);
-    let (parts, body) = request.into_parts();
-    let mut head = Head { method: parts.method, uri: parts.uri, headers: parts.headers };
-    let version = parts.version;
-    let mut extensions = parts.extensions;
-    let mut trail = Trail::default();
-    // What is sent the next time, and what it can be made of again.
-    let mut kept = body.again().transpose().map_err(|error| body_failed(error, &head.uri))?;
-    let mut body = Some(body);
+    let (mut following, mut request) = Following::new(request, policy, rules)?;
     loop {
-        let mut request = head.request(extensions.clone(), body.take().unwrap_or_default());
-        *request.version_mut() = version;
-        if trail.followed() > 0 {
-            let Resent(before) = request.extensions().get().copied().unwrap_or_default();
-            request.extensions_mut().insert(Resent(before + trail.followed()));
+        let response = next.run(request).await?;
+        match following.take(response)? {
+            Followed::Last(response) => return Ok(response),
+            Followed::Again(again) => request = again,
         }
-        let mut response = next.run(request).await?;
+    }
+}
+
+/// What is kept of a request while it is under way, so that redirects can be followed.
+pub(super) struct Following {
+    policy: RedirectPolicy,
+    rules: Rules,
+    head: Head,
+    version: Version,
+    extensions: Extensions,
+    trail: Trail,
+    /// What the body can be made of again.
+    body: Option<AsyncBody>,
+}
+
+/// What follows from a response.
+pub(super) enum Followed {
+    Last(Response<AsyncBody>),
+    Again(Request<AsyncBody>),
+}
+
+impl Following {
+    /// Keeps what may be needed of the request, and returns it.
+    pub(super) fn new(
+        request: Request<AsyncBody>,
+        policy: RedirectPolicy,
+        rules: Rules,
+    ) -> Result<(Self, Request<AsyncBody>), Error> {
+        let body = request.body().again().transpose().map_err(|error| body_failed(error, request.uri()))?;
+        let head =
+            Head { method: request.method().clone(), uri: request.uri().clone(), headers: request.headers().clone() };
+        let (version, extensions) = (request.version(), request.extensions().clone());
+        Ok((Self { policy, rules, head, version, extensions, trail: Trail::default(), body }, request))
+    }
+
+    /// Takes the response of the latest request.
+    pub(super) fn take(&mut self, response: Response<AsyncBody>) -> Result<Followed, Error> {
+        if location(&response).is_none() {
+            return Ok(self.end(response));
+        }
+        let Self { policy, rules, head, .. } = self;
         let before = head.uri.clone();
         rules.mark(&mut head.headers);
-        let Some(mut change) = follow(&mut head, &response, &rules)? else {
-            trail.attach(&mut response);
-            return Ok(response);
-        };
-        if let RedirectPolicy::Custom(custom) = &policy {
+        let Some(mut change) = follow(head, &response, rules)? else { return Ok(self.end(response)) };
+        if let RedirectPolicy::Custom(custom) = policy {
             let sent = head.clone();
             let mut hop = RedirectHop {
                 status: response.status(),
                 response_headers: response.headers(),
                 from: &before,
-                followed: trail.followed(),
+                followed: self.trail.followed(),
                 method: &mut head.method,
                 uri: &mut head.uri,
                 headers: &mut head.headers,
             };
             match custom.decide(&mut hop) {
                 RedirectAction::Follow => {}
-                RedirectAction::Stop => {
-                    trail.attach(&mut response);
-                    return Ok(response);
-                }
+                RedirectAction::Stop => return Ok(self.end(response)),
                 RedirectAction::Refuse(reason) => {
                     return Err(Error::new(ErrorKind::NotAllowed).with_detail(reason).with_url(&before));
                 }
             }
-            change.other_origin |= after_decision(&mut head, &sent, &before, &rules)?;
+            change.other_origin |= after_decision(head, &sent, &before, rules)?;
         }
-        if trail.followed() >= limit {
+        let limit = policy.limit().unwrap_or(0);
+        if self.trail.followed() >= limit {
             return Err(Error::new(ErrorKind::TooManyRedirects)
                 .with_detail(format!("{limit} were followed"))
                 .with_url(&before));
         }
-        trail.add(before.clone(), response.status());
+        self.trail.add(before.clone(), response.status());
         // Dropping the response drains its small body, so that the connection serves the next hop.
         drop(response);
+        let mut body = AsyncBody::empty();
         if change.keep_body {
-            let again = kept.as_ref().and_then(AsyncBody::again);
+            let again = self.body.as_ref().and_then(AsyncBody::again);
             let again = again.ok_or_else(|| Error::new(ErrorKind::RequestBodyNotRewindable).with_url(&before))?;
-            body = Some(again.map_err(|error| body_failed(error, &before))?);
+            body = again.map_err(|error| body_failed(error, &before))?;
         } else {
-            kept = Some(AsyncBody::empty());
+            self.body = Some(AsyncBody::empty());
         }
         if change.other_origin {
             // Configured credentials stay behind too.
-            let config = extensions.get_or_insert_default::<RequestConfig>();
+            let config = self.extensions.get_or_insert_default::<RequestConfig>();
             config.auth = Some(None);
             config.tls.client_certificate = Some(None);
         }
+        Ok(Followed::Again(self.request(body)))
     }
+
+    fn request(&self, body: AsyncBody) -> Request<AsyncBody> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.head.method.clone();
+        *request.uri_mut() = self.head.uri.clone();
+        *request.headers_mut() = self.head.headers.clone();
+        *request.version_mut() = self.version;
+        *request.extensions_mut() = self.extensions.clone();
+        let Resent(before) = request.extensions().get().copied().unwrap_or_default();
+        request.extensions_mut().insert(Resent(before + self.trail.followed()));
+        request
+    }
+
+    fn end(&mut self, mut response: Response<AsyncBody>) -> Followed {
+        if self.trail.followed() > 0 {
+            std::mem::take(&mut self.trail).attach(&mut response);
+        }
+        Followed::Last(response)
+    }
+}
+
+fn body_failed(error: std::io::Error, at: &Uri) -> Error {
+    Error::new(ErrorKind::RequestBody).with_source(error).with_url(at)
 }
 
 /// A request's head, kept to be sent again elsewhere.
@@ -121,27 +174,16 @@ struct Head {
     headers: HeaderMap,
 }
 
-impl Head {
-    fn request(&self, extensions: Extensions, body: AsyncBody) -> Request<AsyncBody> {
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
-        *request.extensions_mut() = extensions;
-        request
-    }
-}
-
 /// The settings that the rules depend on.
 #[derive(Debug, Default)]
-struct Rules {
+pub(super) struct Rules {
     to_http: bool,
     auto_referer: bool,
     secret_headers: Vec<HeaderName>,
 }
 
 impl Rules {
-    fn new(settings: Settings<'_>) -> Self {
+    pub(super) fn new(settings: Settings<'_>) -> Self {
         Self {
             to_http: settings.get(|config| config.redirect_to_http).unwrap_or(false),
             auto_referer: settings.get(|config| config.auto_referer).unwrap_or(false),
@@ -182,9 +224,7 @@ struct Change {
 /// [`ErrorKind::ProtocolViolation`] for a `Location` that is no URL, [`ErrorKind::NotAllowed`] for one that may not be
 /// followed.
 fn follow<B>(head: &mut Head, response: &Response<B>, rules: &Rules) -> Result<Option<Change>, Error> {
-    let Some(location) = response.headers().get(LOCATION).filter(|_| is_redirect(response.status())) else {
-        return Ok(None);
-    };
+    let Some(location) = location(response) else { return Ok(None) };
     let mut target = resolve(&head.uri, location)?;
     let from_https = head.uri.scheme() == Some(&Scheme::HTTPS);
     let to_http = target.scheme() == Some(&Scheme::HTTP);
@@ -229,8 +269,10 @@ fn follow<B>(head: &mut Head, response: &Response<B>, rules: &Rules) -> Result<O
     Ok(Some(Change { keep_body, other_origin }))
 }
 
-fn is_redirect(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+/// Where the response sends the client, if it does.
+fn location<B>(response: &Response<B>) -> Option<&HeaderValue> {
+    let redirects = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+    response.headers().get(LOCATION).filter(|_| redirects)
 }
 
 fn check_downgrade(from: &Uri, target: &Uri, rules: &Rules) -> Result<(), Error> {

@@ -1,4 +1,4 @@
-//! A request becomes a future of a response: by one hop where that is all, through the client's steps otherwise.
+//! A request becomes a future of a response: by one hop, or one after another, where that is all; through the client's steps otherwise.
 
 use std::mem;
 use std::pin::Pin;
@@ -9,9 +9,10 @@ use http::{Request, Response};
 
 use super::Inner;
 use super::hop::{self, Hop};
-use super::interceptor::{self, InterceptorFuture, Settings};
+use super::interceptor::{self, Call, InterceptorFuture, Settings};
+use super::redirect::{self, Followed, Following, Rules};
 use crate::body::AsyncBody;
-use crate::config::RequestConfig;
+use crate::config::RedirectPolicy;
 use crate::error::{Error, ErrorKind};
 
 /// Completes with the response at the end of its head. Needs no executor in particular; dropping it ends the request.
@@ -21,17 +22,26 @@ pub struct ResponseFuture(State);
 enum State {
     Failed(Error),
     Hop(Hop),
+    Hops(Box<Hops>),
     Steps(InterceptorFuture<'static>),
     /// The steps were done before anybody asked.
     Ready(Box<Response<AsyncBody>>),
     Done,
 }
 
+/// One hop after another, as redirects have it.
+struct Hops {
+    call: Call,
+    following: Following,
+    hop: Hop,
+}
+
 impl ResponseFuture {
     pub(super) fn start(client: Arc<Inner>, request: Request<AsyncBody>) -> Self {
         let (mut parts, body) = request.into_parts();
         hop::add_default_headers(&client.config, &mut parts.headers);
-        if takes_steps(&client, parts.extensions.get()) {
+        let settings = client.settings(&parts.extensions);
+        if takes_steps(&client, settings) {
             let mut steps = interceptor::run(client, Request::from_parts(parts, body));
             // The request starts now, not with the first poll. Whoever polls next says whom to wake.
             return Self(match steps.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -40,11 +50,18 @@ impl ResponseFuture {
                 Poll::Ready(Err(error)) => State::Failed(error),
             });
         }
-        let config = hop::settings(&client.config, &mut parts);
-        Self(match Hop::start(&client, Request::from_parts(parts, body), config, None) {
-            Ok(hop) => State::Hop(hop),
-            Err(error) => State::Failed(error),
-        })
+        let started = match redirect::policy_of(settings).cloned() {
+            Some(policy) => {
+                let rules = Rules::new(settings);
+                let request = Request::from_parts(parts, body);
+                Hops::start(client, request, policy, rules).map(|hops| State::Hops(Box::new(hops)))
+            }
+            None => {
+                let config = hop::settings(&client, &mut parts);
+                Hop::start(&client, Request::from_parts(parts, body), config, None).map(State::Hop)
+            }
+        };
+        Self(started.unwrap_or_else(State::Failed))
     }
 
     /// A future that fails.
@@ -53,13 +70,35 @@ impl ResponseFuture {
     }
 }
 
-/// Whether any of the client's steps has something to do for such a request.
-fn takes_steps(client: &Inner, own: Option<&RequestConfig>) -> bool {
-    let settings = Settings::new(own, &client.config.request);
+/// Whether any of the client's steps has something to do for such a request, beside following redirects.
+fn takes_steps(client: &Inner, settings: Settings<'_>) -> bool {
     client.intercepted
         || settings.get(|config| config.cookie_jar.as_ref()).is_some_and(Option::is_some)
         || settings.get(|config| config.retry.as_ref()).is_some_and(Option::is_some)
-        || settings.get(|config| config.redirect_policy.as_ref()).is_some_and(|policy| policy.limit().is_some())
+}
+
+impl Hops {
+    fn start(
+        client: Arc<Inner>,
+        request: Request<AsyncBody>,
+        policy: RedirectPolicy,
+        rules: Rules,
+    ) -> Result<Self, Error> {
+        let call = Call::new(client, &request);
+        let (following, request) = Following::new(request, policy, rules)?;
+        let hop = call.send(request)?;
+        Ok(Self { call, following, hop })
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<AsyncBody>, Error>> {
+        loop {
+            let response = ready!(Pin::new(&mut self.hop).poll(cx))?;
+            match self.following.take(response)? {
+                Followed::Last(response) => return Poll::Ready(Ok(response)),
+                Followed::Again(request) => self.hop = self.call.send(request)?,
+            }
+        }
+    }
 }
 
 impl Future for ResponseFuture {
@@ -68,6 +107,7 @@ impl Future for ResponseFuture {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let result = match &mut self.0 {
             State::Hop(hop) => ready!(Pin::new(hop).poll(cx)),
+            State::Hops(hops) => ready!(hops.poll(cx)),
             State::Steps(steps) => ready!(steps.as_mut().poll(cx)),
             _ => match mem::replace(&mut self.0, State::Done) {
                 State::Ready(response) => Ok(*response),

@@ -23,7 +23,7 @@ use crate::ffi::options::{Info, Live};
 use crate::ffi::sockets::Mark;
 use crate::handler::machine::{Effect, Event, Lane, Machine};
 use crate::handler::{Control, Decoder, Encoder, Handler, Next, Ready};
-use crate::head::{Ending, Facts, Head, HeadParser, Measured, Metrics};
+use crate::head::{AtEnd, Ending, Facts, Head, HeadParser, Measured, Metrics};
 
 /// The state behind an easy handle: a running request, or nothing while the handle waits in the pool.
 #[derive(Default)]
@@ -75,7 +75,7 @@ struct Active {
     uri: Uri,
     /// The request is a HEAD.
     to_head: bool,
-    measured: Option<Arc<OnceLock<Metrics>>>,
+    measured: Option<Arc<OnceLock<AtEnd>>>,
     /// The most bytes that the body may have, and how many came.
     max_size: u64,
     received: u64,
@@ -278,7 +278,9 @@ impl Transfer {
 /// to keep it until it reads the end.
 pub(crate) fn finish(easy: &mut Easy, result: Result<(), curl::Error>, os_error: Option<i32>) -> bool {
     let Some(active) = &easy.get_ref().transfer.active else { return false };
-    let metrics = active.measured.is_some().then(|| measure(Live::of(easy)));
+    if let Some(measured) = &active.measured {
+        let _ = measured.set(at_end(Live::of(easy)));
+    }
     let proxy = easy.get_ref().transfer.proxy.as_deref();
     let result = result.map_err(|error| failure::explain(&error, Live::of(easy), os_error, active.responded, proxy));
     let counts = easy.get_ref().transfer.applied.as_ref().and_then(|config| config.progress.clone()).map(|function| {
@@ -288,9 +290,6 @@ pub(crate) fn finish(easy: &mut Easy, result: Result<(), curl::Error>, os_error:
     let Some(active) = &mut easy.get_mut().transfer.active else { return false };
     if let (Some((function, received, sent)), Ok(())) = (counts, &result) {
         active.guard(|active| active.tell(&function, (received, Some(received)), (sent, Some(sent)), true));
-    }
-    if let (Some(at_end), Some(metrics)) = (&active.measured, metrics) {
-        let _ = at_end.set(metrics);
     }
     // What a callback found is the reason; libcurl only knows that it was told to stop.
     let result = result.map_err(|error| active.failure.take().unwrap_or(error));
@@ -660,14 +659,23 @@ pub(crate) fn progress(live: Live<'_>, waiting: bool) -> Progress {
 }
 
 fn measure(live: Live<'_>) -> Metrics {
-    let time = |info| std::time::Duration::from_micros(live.number(info));
+    let time = |info| Duration::from_micros(live.number(info));
+    let AtEnd { total, uploaded, downloaded } = at_end(live);
     Metrics {
         name_lookup: time(Info::NameLookupTime),
         connect: time(Info::ConnectTime),
         secure_connect: time(Info::AppConnectTime),
         transfer_start: time(Info::PreTransferTime),
         time_to_first_byte: time(Info::StartTransferTime),
-        total: time(Info::TotalTime),
+        total,
+        uploaded,
+        downloaded,
+    }
+}
+
+fn at_end(live: Live<'_>) -> AtEnd {
+    AtEnd {
+        total: Duration::from_micros(live.number(Info::TotalTime)),
         uploaded: live.number(Info::SizeUpload),
         downloaded: live.number(Info::SizeDownload),
     }

@@ -47,12 +47,21 @@ pub(crate) struct Facts {
 #[derive(Clone, Debug)]
 pub(crate) struct Measured {
     pub(crate) at_head: Metrics,
-    pub(crate) at_end: Arc<OnceLock<Metrics>>,
+    pub(crate) at_end: Arc<OnceLock<AtEnd>>,
+}
+
+/// What still changes after the head.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AtEnd {
+    pub(crate) total: Duration,
+    pub(crate) uploaded: u64,
+    pub(crate) downloaded: u64,
 }
 
 impl Measured {
     pub(crate) fn latest(&self) -> Metrics {
-        self.at_end.get().copied().unwrap_or(self.at_head)
+        let Some(&AtEnd { total, uploaded, downloaded }) = self.at_end.get() else { return self.at_head };
+        Metrics { total, uploaded, downloaded, ..self.at_head }
     }
 }
 

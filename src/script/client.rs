@@ -29,6 +29,8 @@ pub(crate) struct Client(Arc<Inner>);
 
 struct Inner {
     http: HttpClient,
+    /// The same client, whose requests have what is usual.
+    with_usual: HttpClient,
     host: Arc<Host>,
     /// What the paths of its requests are added to. Without a slash at the end.
     base: Option<Uri>,
@@ -40,7 +42,12 @@ pub(super) type Finish = fn(Reply, Position) -> Outcome;
 
 impl Client {
     pub(super) fn new(http: HttpClient, host: Arc<Host>) -> Self {
-        Self(Arc::new(Inner { http, host, base: None, usual: Usual::default() }))
+        Self::assemble(http, host, None, Usual::default())
+    }
+
+    fn assemble(http: HttpClient, host: Arc<Host>, base: Option<Uri>, usual: Usual) -> Self {
+        let with_usual = http.with_settings(usual.settings());
+        Self(Arc::new(Inner { http, with_usual, host, base, usual }))
     }
 
     /// A client of the program's own, outside of scripts.
@@ -98,7 +105,7 @@ impl Client {
             builder = builder.cookies();
         }
         let http = builder.build().map_err(|error| error.chain())?;
-        Ok(Self(Arc::new(Inner { http, host: self.0.host.clone(), base, usual })))
+        Ok(Self::assemble(http, self.0.host.clone(), base, usual))
     }
 
     /// A request of this client.
@@ -179,7 +186,8 @@ impl Client {
 
     fn start_with(&self, at: Position, spec: Result<Spec, Problem>, finish: Finish) -> Result<Promise, Thrown> {
         let (request, max_size) = prepare(spec, at)?;
-        let reply = self.send(request, max_size);
+        // Boxed here: each future around it would hold it twice.
+        let reply = Box::pin(self.send(request, max_size));
         Ok(Promise::start(&run::current(), async move {
             match reply.await {
                 Ok(reply) => steps::counted(|| finish(reply, at)),
@@ -199,7 +207,7 @@ impl Client {
         let denied = self.0.host.sandbox.check_method(request.method());
         let denied = denied.map_err(|denied| Error::new(ErrorKind::EgressDenied).with_detail(denied.message));
         let slot = denied.and_then(|()| begin(&mut request).map_err(|ended| stopped(&ended)));
-        let response = slot.map(|slot| (slot, self.0.http.send_async(request)));
+        let response = slot.map(|slot| (slot, self.0.with_usual.send_async(request)));
         async move {
             let result = async {
                 let (slot, response) = response?;
@@ -310,7 +318,7 @@ struct Telling {
 }
 
 impl Telling {
-    fn new(request: &Request<AsyncBody>, listener: Option<&Listener>) -> Option<Self> {
+    fn new(request: &Request<AsyncBody>, listener: Option<&Listener>) -> Option<Box<Self>> {
         let run = run::current();
         if listener.is_none() && run.observer.is_none() {
             return None;
@@ -325,7 +333,8 @@ impl Telling {
             start: run.age(),
             time: Duration::ZERO,
         };
-        Some(Self { listener: listener.cloned(), observer: run.observer.clone(), trace, began: Instant::now() })
+        let observer = run.observer.clone();
+        Some(Box::new(Self { listener: listener.cloned(), observer, trace, began: Instant::now() }))
     }
 
     fn learn(&mut self, result: &Result<Reply, Error>) {

@@ -44,6 +44,20 @@ impl Default for Usual {
 }
 
 impl Usual {
+    /// What a client's requests have so that these hold for them.
+    pub(super) fn settings(&self) -> RequestConfig {
+        let redirects = match self.redirects {
+            0 => RedirectPolicy::None,
+            most => RedirectPolicy::Limit(most),
+        };
+        RequestConfig {
+            metrics: Some(true),
+            redirect_policy: Some(redirects),
+            timeout: Some(Some(self.timeout)),
+            ..RequestConfig::default()
+        }
+    }
+
     /// Applies an option, if it is one of these.
     pub(super) fn set(&mut self, name: &str, given: &Dynamic) -> Result<bool, String> {
         match name {
@@ -65,6 +79,8 @@ pub(super) struct Spec {
     query: Vec<Pair>,
     body: Option<(AsyncBody, HeaderValue)>,
     usual: Usual,
+    /// It has limits of its own, other than those of its client.
+    limited: bool,
     auth: Option<Auth>,
     /// Those in its headers, and those in its body.
     secrets: Vec<Arc<Kept>>,
@@ -108,6 +124,7 @@ impl Spec {
             query: Vec::new(),
             body: None,
             usual,
+            limited: false,
             auth: None,
             secrets: Vec::new(),
             secrets_in_body: Vec::new(),
@@ -143,7 +160,7 @@ impl Spec {
                     self.put_body(part.into(), "application/octet-stream")?;
                 }
                 "auth" => self.auth = Some(Auth::of(given, &mut self.secrets)?),
-                name if self.usual.set(name, given)? => {}
+                name if self.usual.set(name, given)? => self.limited = true,
                 own @ ("method" | "url") => {
                     return Err(format!("`{own}` is given by the call itself, not as an option").into());
                 }
@@ -256,36 +273,30 @@ impl Spec {
         }
     }
 
-    /// The request. Its time limit is for all of it.
+    /// The request. Its time limit is for all of it. Without limits of its own it is for the client's [`Usual::settings`].
     pub(super) fn into_request(self) -> Result<Request<AsyncBody>, Problem> {
-        let limit = Some(self.usual.timeout);
-        self.into_request_with(RequestConfig { timeout: Some(limit), ..RequestConfig::default() })
+        let settings = (self.limited || !self.secrets_in_body.is_empty()).then(|| self.usual.settings());
+        self.into_request_with(settings)
     }
 
     /// The request. Its response may go on for ever; the time limit is for its head.
     pub(super) fn into_endless_request(self) -> Result<Request<AsyncBody>, Problem> {
         let limit = Some(self.usual.timeout);
-        self.into_request_with(RequestConfig {
-            timeout: Some(None),
-            response_timeout: Some(limit),
-            ..RequestConfig::default()
-        })
+        let settings = RequestConfig { timeout: Some(None), response_timeout: Some(limit), ..self.usual.settings() };
+        self.into_request_with(Some(settings))
     }
 
-    fn into_request_with(self, limits: RequestConfig) -> Result<Request<AsyncBody>, Problem> {
+    fn into_request_with(self, mut settings: Option<RequestConfig>) -> Result<Request<AsyncBody>, Problem> {
         let uri = uri(&self.url, &self.query)?;
         let all = || self.usual.secrets.iter().chain(&self.secrets).chain(&self.secrets_in_body);
         for kept in all() {
             kept.check(&uri).map_err(|message| Problem::secret(message, kept.name()))?;
         }
-        let redirects = match self.usual.redirects {
-            0 => RedirectPolicy::None,
-            most => RedirectPolicy::Limit(most),
-        };
-        let mut config = RequestConfig { metrics: Some(true), redirect_policy: Some(redirects), ..limits };
-        for kept in &self.secrets_in_body {
-            // A redirect may ask for the body again.
-            config.egress = kept.egress().clone().merged_over(&config.egress);
+        if let Some(settings) = &mut settings {
+            for kept in &self.secrets_in_body {
+                // A redirect may ask for the body again.
+                settings.egress = kept.egress().clone().merged_over(&settings.egress);
+            }
         }
         let mut concealed = Concealed::default();
         all().for_each(|kept| kept.conceal(&mut concealed));
@@ -298,7 +309,9 @@ impl Spec {
         if let Some(content_type) = content_type {
             request.headers_mut().entry(CONTENT_TYPE).or_insert(content_type);
         }
-        request.extensions_mut().insert(config);
+        if let Some(settings) = settings {
+            request.extensions_mut().insert(settings);
+        }
         request = match &self.auth {
             Some(Auth::Basic(user, password)) => request.basic_auth(user, password.as_str()),
             Some(Auth::Bearer(token)) => request.bearer_auth(token.as_str()),
@@ -327,7 +340,10 @@ fn basic(user: &str, password: &str) -> Zeroizing<String> {
 /// A URL as a person writes it, with the parameters of its query that are given apart.
 fn uri(text: &str, query: &[Pair]) -> Result<Uri, String> {
     // RFC 3986, appendix A, but for the fragment: such a URL needs no escapes.
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?[]@!$&()*+,;=%".contains(&byte);
+    let is_plain = |byte| {
+        matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' | b'/' | b'?' | b'[' | b']'
+            | b'@' | b'!' | b'$' | b'&' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b'%')
+    };
     if query.is_empty()
         && text.bytes().all(is_plain)
         && let Ok(uri) = Uri::try_from(text)
