@@ -6,6 +6,7 @@ use marmot_bench::results;
 use marmot_bench::scenarios::{Figure, Scenario};
 
 use crate::alone::measure_in_child;
+use crate::cores;
 use crate::drive::Outcome;
 use crate::measure::{Others, guarded, measure};
 use crate::peers::{self, Peer};
@@ -84,6 +85,8 @@ pub fn run(scenario: &'static Scenario, plan: &Plan, target: &Target) -> Outcome
             Err(error) => record.failures.push(error.to_string()),
         }
     }
+    // When all are ready: what they make of the number of cores is as it would be elsewhere.
+    let kept = target.process().map(|server| cores::keep(scenario.cores, server)).transpose()?.flatten();
     let others = Others::start(target.cpu())?;
     for round in 0..rounds {
         eprintln!("{}: round {} of {rounds}", scenario.name, round + 1);
@@ -101,6 +104,7 @@ pub fn run(scenario: &'static Scenario, plan: &Plan, target: &Target) -> Outcome
     if plan.other.is_none() {
         record.others = Some(others.percent(target.cpu())?);
     }
+    drop(kept);
     for Runner { peer, load, samples, turn } in runners {
         drop(turn);
         let (requests, bytes, hold) = (load.requests, load.bytes(), load.hold);

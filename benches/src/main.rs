@@ -8,13 +8,11 @@
 //! cargo bench -p marmot-bench -- --server http://127.0.0.1:8080 --tls-server https://127.0.0.1:8443 --ca ca.pem
 //! ```
 //!
-//! On a virtual machine, waking the other core can cost more than all else in A and F. `taskset -c 0 cargo bench ...`
-//! puts peers and server on one core: a second look, at the work alone.
-//!
 //! `--only` takes names of peers or their first word: `raw` stands for `raw-poll`, `raw-sock` and so on. Linux only; the
 //! own server is on loopback, on ports that the system chooses. What another one needs is in `nginx.conf`.
 
 mod alone;
+mod cores;
 mod curves;
 mod drive;
 mod harness;

@@ -2,7 +2,7 @@
 
 use crate::record::{Metric, Record, Series};
 use crate::results::{Cell, Table, digits};
-use crate::scenarios::Scenario;
+use crate::scenarios::{Cores, Scenario};
 
 /// From here on a server is taken for what limits the clients, in percent of one core.
 const BUSY: f64 = 90.0;
@@ -51,6 +51,11 @@ pub fn notes(scenario: &Scenario, record: &Record) -> Vec<String> {
     )];
     if let Some(others) = record.others.filter(|others| *others >= DISTURBED) {
         notes.push(format!("Other programs took {others:.0} % of the machine meanwhile: a quiet one would tell more."));
+    }
+    match scenario.cores {
+        Cores::One if record.server.is_none() => notes.push("Clients and server shared one core.".to_owned()),
+        Cores::Apart if record.server.is_none() => notes.push("Clients had one core, the server another.".to_owned()),
+        _ => {}
     }
     if let Some(server) = &record.server {
         notes.push(format!("The server was {server}."));

@@ -15,6 +15,7 @@ pub struct Scenario {
     pub figure: Figure,
     /// The raw loop that others are compared with.
     pub raw: &'static str,
+    pub cores: Cores,
     /// Groups of names of peers.
     pub peers: &'static [&'static [&'static str]],
     /// Of the short version, on the server for it. `None` if there is none.
@@ -45,6 +46,7 @@ pub const ALL: &[Scenario] = &[
         title: "sequential small GET over one connection, async",
         short: "one by one",
         figure: Figure::Latency,
+        cores: Cores::One,
         raw: "raw-poll",
         peers: &[ASYNC, &["reqwest-mt-task"]],
         // A lane of a runtime with many threads can be on the caller's thread or on a worker: here both are shown.
@@ -56,9 +58,21 @@ pub const ALL: &[Scenario] = &[
         title: "sequential small GET over one connection, blocking",
         short: "the same, blocking",
         figure: Figure::Latency,
+        cores: Cores::One,
         raw: "raw-easy",
         peers: &[BLOCKING],
         load: |to| Some(Load { requests: 2_000, ..to.small()? }),
+        long: 3,
+    },
+    Scenario {
+        name: "A-far",
+        title: "as A and A-blocking, with the server on another core",
+        short: "one by one, two cores",
+        figure: Figure::Latency,
+        cores: Cores::Apart,
+        raw: "raw-poll",
+        peers: &[ASYNC, &["reqwest-mt-task"], BLOCKING],
+        load: |to| Some(Load { requests: 1_000, on_main: true, ..to.small()? }),
         long: 3,
     },
     Scenario {
@@ -66,6 +80,7 @@ pub const ALL: &[Scenario] = &[
         title: "64 small GETs at once, HTTP/1.1",
         short: "64 at once",
         figure: Figure::Latency,
+        cores: Cores::All,
         raw: "raw-poll",
         peers: &[ASYNC],
         load: |to| Some(Load { lanes: 64, requests: 64 * 100, ..to.small()? }),
@@ -76,6 +91,7 @@ pub const ALL: &[Scenario] = &[
         title: "100 streams at once on one HTTP/2 connection over TLS",
         short: "100 on HTTP/2",
         figure: Figure::Latency,
+        cores: Cores::All,
         raw: "raw-poll",
         peers: &[ASYNC],
         load: |to| Some(Load { lanes: 100, requests: 100 * 40, ..to.small_tls()? }),
@@ -86,6 +102,7 @@ pub const ALL: &[Scenario] = &[
         title: "one large body streamed and discarded",
         short: "download",
         figure: Figure::Throughput,
+        cores: Cores::All,
         raw: "raw-poll-512k",
         peers: &[BULK, LARGE_BUFFER, &["ureq"]],
         load: |to| to.stream(512 * MIB),
@@ -96,6 +113,7 @@ pub const ALL: &[Scenario] = &[
         title: "64 MiB into memory",
         short: "into memory",
         figure: Figure::Throughput,
+        cores: Cores::All,
         raw: "raw-poll",
         peers: &[BULK, &["ureq"]],
         load: |to| Some(Load { verb: Verb::Fetch, requests: 8, ..to.stream(64 * MIB)? }),
@@ -106,6 +124,7 @@ pub const ALL: &[Scenario] = &[
         title: "one large body streamed and discarded, HTTP/1.1 over TLS",
         short: "download, TLS",
         figure: Figure::Throughput,
+        cores: Cores::All,
         raw: "raw-poll-512k",
         peers: &[BULK, LARGE_BUFFER, &["ureq"]],
         load: |to| Some(Load { http1: true, ..to.stream_tls(128 * MIB)? }),
@@ -116,6 +135,7 @@ pub const ALL: &[Scenario] = &[
         title: "one large body streamed and discarded, HTTP/2 over TLS",
         short: "download, HTTP/2",
         figure: Figure::Throughput,
+        cores: Cores::All,
         raw: "raw-poll-512k",
         peers: &[BULK, LARGE_BUFFER],
         load: |to| to.stream_tls(128 * MIB),
@@ -126,6 +146,7 @@ pub const ALL: &[Scenario] = &[
         title: "64 MiB uploads from memory",
         short: "upload",
         figure: Figure::Throughput,
+        cores: Cores::All,
         raw: "raw-poll-512k",
         peers: &[BULK, LARGE_BUFFER, &["ureq"]],
         load: |to| Some(Load { verb: Verb::Upload, length: 64 * MIB, requests: 3, ..to.plain("/upload")? }),
@@ -136,6 +157,7 @@ pub const ALL: &[Scenario] = &[
         title: "new client, first plain request, drop",
         short: "new client",
         figure: Figure::Latency,
+        cores: Cores::One,
         raw: "raw-sock",
         peers: &[BULK, &["raw-sock", "ureq"]],
         load: |to| Some(Load { requests: 200, fresh: true, ..to.small()? }),
@@ -146,6 +168,7 @@ pub const ALL: &[Scenario] = &[
         title: "1,000 requests wait at once, for 2 s",
         short: "1,000 wait, memory",
         figure: Figure::Waiting,
+        cores: Cores::All,
         raw: "raw-poll",
         peers: &[ASYNC, &["hyper-mt"]],
         load: |to| to.wait(1_000, HOLD[0]),
@@ -156,6 +179,7 @@ pub const ALL: &[Scenario] = &[
         title: "10,000 requests wait at once, for 6 s",
         short: "10,000 wait, memory",
         figure: Figure::Waiting,
+        cores: Cores::All,
         raw: "raw-poll",
         peers: &[ASYNC, &["hyper-mt"]],
         load: |to| to.wait(10_000, HOLD[1]),
@@ -166,6 +190,7 @@ pub const ALL: &[Scenario] = &[
         title: "16 threads share one blocking client",
         short: "16 threads",
         figure: Figure::Latency,
+        cores: Cores::All,
         raw: "raw-easy",
         peers: &[BLOCKING],
         load: |to| Some(Load { lanes: 16, requests: 16 * 300, ..to.small()? }),
@@ -176,6 +201,7 @@ pub const ALL: &[Scenario] = &[
         title: "`http_get` in a loop in a script, beside the same request from Rust",
         short: "script",
         figure: Figure::Latency,
+        cores: Cores::One,
         raw: "raw-easy",
         peers: &[&["raw-easy", "marmot-blocking", "marmot-script"]],
         load: |to| Some(Load { requests: 1_000, ..to.small()? }),
@@ -186,6 +212,7 @@ pub const ALL: &[Scenario] = &[
         title: "64 at once by `http_all` in a script, beside 64 at once from Rust",
         short: "64 in a script",
         figure: Figure::Latency,
+        cores: Cores::All,
         raw: "raw-poll",
         peers: &[&["raw-poll", "marmot", "marmot-script"]],
         load: |to| Some(Load { lanes: 64, requests: 64 * 100, ..to.small()? }),
@@ -214,6 +241,18 @@ impl Scenario {
         }
         Some(load)
     }
+}
+
+/// Where clients and server run, if the server is the own one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cores {
+    /// Where the system puts them.
+    All,
+    /// On one core: for work of which never two parts can be done at once, so that it does not matter where the system
+    /// happens to put them.
+    One,
+    /// The server on a core of its own.
+    Apart,
 }
 
 /// What a scenario is about.

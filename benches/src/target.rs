@@ -52,6 +52,11 @@ impl Target {
         self.own.as_ref()?.cpu().ok()
     }
 
+    /// The server's process, if it is the own one.
+    pub fn process(&self) -> Option<u32> {
+        self.own.as_ref().map(Server::id)
+    }
+
     /// Fails if another server does not do what the load asks for.
     pub fn check(&self, load: &Load) -> Outcome {
         if self.own.is_some() {

@@ -406,6 +406,7 @@ impl Agent {
         let plain = easy.get_ref().transfer.is_plain();
         if plain && !self.limited && running >= BURST && sockets::open() <= running {
             let _ = easy.fresh_connect(true);
+            easy.get_mut().transfer.forget_shape();
         }
         let asks = easy.get_ref().transfer.asks_over_https();
         if asks {

@@ -4,7 +4,7 @@
 //! wanted again for the connection's next request; only interest in writing, which fires all the time, is dropped at
 //! once. A closed descriptor is forgotten, as the kernel has forgotten it too.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,7 +30,8 @@ struct Watched {
 type Wishes = Arc<Mutex<Vec<(Socket, Interest)>>>;
 
 pub(super) struct Selector {
-    sockets: HashMap<Socket, Watched>,
+    /// Few and looked up often: no hash is as quick.
+    sockets: BTreeMap<Socket, Watched>,
     wishes: Wishes,
     /// Something was heard on a socket of which libcurl wants nothing.
     restless: bool,
@@ -51,7 +52,7 @@ impl Selector {
             };
             lock(&sink).push((socket, interest));
         })?;
-        Ok(Self { sockets: HashMap::new(), wishes, restless: false, silent: false })
+        Ok(Self { sockets: BTreeMap::new(), wishes, restless: false, silent: false })
     }
 
     /// libcurl's own transfers, those of DNS over HTTPS, do not tell when they close a socket. From now on a registration is

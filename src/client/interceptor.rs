@@ -133,6 +133,11 @@ impl Call {
     pub(super) fn send(&self, request: Request<AsyncBody>) -> Result<Hop, Error> {
         let attempt = request.extensions().get().map(|AttemptDeadline(at)| *at);
         let time_left = self.time_left(attempt).map_err(|error| error.with_url(request.uri()))?;
+        self.start(request, time_left)
+    }
+
+    /// Starts one transfer, which has the time that it is given, or all of its own.
+    pub(super) fn start(&self, request: Request<AsyncBody>, time_left: Option<Duration>) -> Result<Hop, Error> {
         let (mut parts, body) = request.into_parts();
         let config = hop::settings(&self.client, &mut parts);
         Hop::start(&self.client, Request::from_parts(parts, body), config, time_left)

@@ -56,11 +56,11 @@ impl<T> ResponseExt for Response<T> {
     }
 
     fn local_addr(&self) -> Option<SocketAddr> {
-        facts(self)?.local
+        facts(self)?.local?.read()
     }
 
     fn remote_addr(&self) -> Option<SocketAddr> {
-        facts(self)?.remote
+        facts(self)?.remote?.read()
     }
 
     fn metrics(&self) -> Option<Metrics> {

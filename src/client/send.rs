@@ -86,7 +86,7 @@ impl Hops {
     ) -> Result<Self, Error> {
         let call = Call::new(client, &request);
         let (following, request) = Following::new(request, policy, rules)?;
-        let hop = call.send(request)?;
+        let hop = call.start(request, None)?;
         Ok(Self { call, following, hop })
     }
 

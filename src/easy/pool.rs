@@ -1,13 +1,10 @@
-//! What a client's requests use again: easy handles, of which making one costs libcurl more than a small request, and the
-//! header lines of requests that have none of their own.
+//! What a client's requests use again: easy handles, of which making one costs libcurl more than a small request.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
-use http::HeaderValue;
+use std::sync::{Mutex, PoisonError};
 
 use super::Easy;
 use super::transfer::Transfer;
-use crate::ffi::held::{self, HeaderList, SharedList};
+use crate::ffi::held;
 
 /// More idle handles than this are freed.
 const KEEP: usize = 256;
@@ -16,14 +13,6 @@ const KEEP: usize = 256;
 #[derive(Default)]
 pub(crate) struct Pool {
     handles: Mutex<Vec<Easy>>,
-    headers: Mutex<Option<UsualHeaders>>,
-}
-
-/// Header lines, and what they were made from.
-struct UsualHeaders {
-    user_agent: Option<HeaderValue>,
-    codings: Option<&'static str>,
-    lines: Arc<SharedList>,
 }
 
 impl Pool {
@@ -50,24 +39,5 @@ impl Pool {
         if list.len() < KEEP {
             list.push(easy);
         }
-    }
-
-    /// The header lines for that `User-Agent` and those codings to accept, which `write` writes unless they are here.
-    pub(super) fn usual_headers(
-        &self,
-        user_agent: Option<&HeaderValue>,
-        codings: Option<&'static str>,
-        write: impl FnOnce(&mut HeaderList),
-    ) -> Arc<SharedList> {
-        let mut usual = self.headers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(usual) = &*usual
-            && usual.user_agent.as_ref() == user_agent
-            && usual.codings == codings
-        {
-            return usual.lines.clone();
-        }
-        let lines = Arc::new(SharedList::new(write));
-        *usual = Some(UsualHeaders { user_agent: user_agent.cloned(), codings, lines: lines.clone() });
-        lines
     }
 }

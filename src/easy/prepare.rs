@@ -35,6 +35,21 @@ const LARGE_UPLOAD: usize = 64 << 10;
 /// libcurl's buffer for uploads. 2 MiB gained nothing more.
 const UPLOAD_BUFFER: usize = 512 << 10;
 
+/// Options of a request that are often the same in the next one of a handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// `None` for other requests, which set more than this.
+    bodiless: Option<Bodiless>,
+    pipewait: bool,
+    limit: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bodiless {
+    Get,
+    Head,
+}
+
 /// The request's body, as libcurl is told of it.
 pub(crate) enum Upload {
     /// No body.
@@ -78,7 +93,7 @@ impl Prepare {
             self.upload = upload_of_handler(first.writes(), &self.request);
         }
         let mut easy = pool.take();
-        let challenges = match self.set_up(&mut easy, pool) {
+        let challenges = match self.set_up(&mut easy) {
             Ok(challenges) => challenges,
             Err(error) => {
                 pool.give(easy);
@@ -113,7 +128,7 @@ impl Prepare {
     }
 
     /// Returns which challenges libcurl answers itself.
-    fn set_up(&mut self, easy: &mut Easy, pool: &Pool) -> Result<Challenges, Error> {
+    fn set_up(&mut self, easy: &mut Easy) -> Result<Challenges, Error> {
         if let Some(error) = &self.config.invalid {
             return Err(error.clone());
         }
@@ -147,10 +162,12 @@ impl Prepare {
         let fresh = !same || challenges.any();
         if fresh {
             easy.get_mut().transfer.applied = None;
+            easy.get_mut().transfer.shape = None;
             if std::mem::replace(&mut easy.get_mut().transfer.used, true) {
-                held::reset(easy);
+                easy.reset();
             }
             configure(easy, &self.config)?;
+            self.introduce(easy).map_err(|error| Error::invalid_request("libcurl refuses it").with_source(error))?;
         }
         if fresh || !same_way {
             easy.get_mut().transfer.applied = None;
@@ -158,7 +175,7 @@ impl Prepare {
             easy.get_mut().transfer.proxy = proxy;
             easy.get_mut().transfer.applied = Some(self.settings.clone());
         }
-        self.apply(easy, &target, pool).map_err(|error| {
+        self.apply(easy, &target).map_err(|error| {
             // A handle of which it is unknown what was set is configured anew the next time.
             easy.get_mut().transfer.applied = None;
             Error::invalid_request("libcurl does not accept it").with_source(error)
@@ -167,15 +184,51 @@ impl Prepare {
     }
 
     /// Sets everything that belongs to this one request. Nothing is left from the request before.
-    fn apply(&mut self, easy: &mut Easy, target: &Target, pool: &Pool) -> Result<(), curl::Error> {
+    fn apply(&self, easy: &mut Easy, target: &Target) -> Result<(), curl::Error> {
         easy.url(&target.url)?;
-        easy.fresh_connect(false)?;
         // Wait for a connection that is being made, to share it, rather than open one for each request to an HTTP/2
         // server. Only where HTTP/2 can come of it: for a connection in clear text libcurl would wait until the response
         // ahead is complete.
-        easy.pipewait(self.config.pipewait.unwrap_or(true) && !is_plain(self.request.uri(), &self.config))?;
-        let limit = self.time_left.or(self.config.timeout.flatten());
-        easy.timeout(limit.map_or(Duration::ZERO, at_least_a_millisecond))?;
+        let shape = Shape {
+            bodiless: self.bodiless(),
+            pipewait: self.config.pipewait.unwrap_or(true) && !is_plain(self.request.uri(), &self.config),
+            limit: self.time_left.or(self.config.timeout.flatten()),
+        };
+        let before = easy.get_mut().transfer.shape.take();
+        if before.as_ref() != Some(&shape) || shape.bodiless.is_none() {
+            self.give_shape(easy, &shape)?;
+        }
+        easy.get_mut().transfer.shape = Some(shape);
+
+        let proxy = easy.get_ref().transfer.proxy.clone();
+        route::set_addresses(easy, &self.config.names, self.request.uri(), proxy.as_deref())?;
+        held::set_list(easy, ListOption::ProxyHeaders, |list| self.write_proxy_headers(list, proxy.as_deref()))?;
+        held::set_list(easy, ListOption::Headers, |list| self.write_headers(list, target))
+    }
+
+    /// What the handle says by itself in each request: less work for libcurl than two headers more.
+    fn introduce(&self, easy: &mut Easy) -> Result<(), curl::Error> {
+        easy.useragent(AGENT)?;
+        if let Some(codings) = ACCEPTED_CODINGS {
+            easy.accept_encoding(codings)?;
+            easy.http_content_decoding(false)?;
+        }
+        Ok(())
+    }
+
+    /// Which of the usual methods without a body it has, if one of them.
+    fn bodiless(&self) -> Option<Bodiless> {
+        match (&self.upload, self.request.method()) {
+            (Upload::None | Upload::AskHandler, &Method::GET) => Some(Bodiless::Get),
+            (Upload::None | Upload::AskHandler, &Method::HEAD) => Some(Bodiless::Head),
+            _ => None,
+        }
+    }
+
+    fn give_shape(&self, easy: &mut Easy, shape: &Shape) -> Result<(), curl::Error> {
+        easy.fresh_connect(false)?;
+        easy.pipewait(shape.pipewait)?;
+        easy.timeout(shape.limit.map_or(Duration::ZERO, at_least_a_millisecond))?;
 
         let method = self.request.method();
         let usual = match &self.upload {
@@ -209,28 +262,7 @@ impl Prepare {
             }
         };
         let custom = (*method != usual).then(|| CString::new(method.as_str())).transpose()?;
-        options::set_method(easy, custom.as_deref())?;
-
-        let proxy = easy.get_ref().transfer.proxy.clone();
-        route::set_addresses(easy, &self.config.names, self.request.uri(), proxy.as_deref())?;
-        held::set_list(easy, ListOption::ProxyHeaders, |list| self.write_proxy_headers(list, proxy.as_deref()))?;
-        if self.has_usual_headers(target) {
-            let agent = self.config.user_agent.as_ref();
-            let codings = codings_to_accept(&self.config, self.request.headers());
-            let lines = pool.usual_headers(agent, codings, |list| self.write_headers(list, target));
-            return held::share_list(easy, ListOption::Headers, lines);
-        }
-        held::set_list(easy, ListOption::Headers, |list| self.write_headers(list, target))
-    }
-
-    /// Whether the header lines depend on nothing but the `User-Agent` and the codings to accept.
-    fn has_usual_headers(&self, target: &Target) -> bool {
-        self.request.headers().is_empty()
-            && target.auth.is_none()
-            && self.config.auth.as_ref().is_none_or(Option::is_none)
-            && matches!(self.upload, Upload::None | Upload::AskHandler)
-            // One that is a secret is overwritten after its use.
-            && !self.config.user_agent.as_ref().is_some_and(HeaderValue::is_sensitive)
+        options::set_method(easy, custom.as_deref())
     }
 
     /// What is meant for the proxy goes there, and nowhere else (RFC 9110 11.7.2).
@@ -239,6 +271,8 @@ impl Prepare {
             for value in self.request.headers().get_all(PROXY_AUTHORIZATION) {
                 push(list, &PROXY_AUTHORIZATION, value);
             }
+            // What the handle says of itself is for the target.
+            list.push(&[b"user-agent:"]);
         }
     }
 
@@ -272,11 +306,14 @@ impl Prepare {
                 push(list, name, value);
             }
         }
-        if !headers.contains_key(USER_AGENT) {
-            match &self.config.user_agent {
-                Some(agent) => push(list, &USER_AGENT, agent),
-                None => list.push(&[b"user-agent: ", AGENT.as_bytes()]),
-            }
+        // These two the handle says by itself, unless they are here.
+        if !headers.contains_key(USER_AGENT)
+            && let Some(agent) = &self.config.user_agent
+        {
+            push(list, &USER_AGENT, agent);
+        }
+        if !headers.contains_key(ACCEPT_ENCODING) && codings_to_accept(&self.config, headers).is_none() {
+            list.push(&[b"accept-encoding:"]);
         }
         if !headers.contains_key(AUTHORIZATION) {
             if let Some(auth) = &target.auth {
@@ -289,9 +326,6 @@ impl Prepare {
             && let Some(token) = &sign.session_token
         {
             list.push(&[b"x-amz-security-token: ", token.as_bytes()]);
-        }
-        if let Some(codings) = codings_to_accept(&self.config, headers) {
-            list.push(&[b"accept-encoding: ", codings.as_bytes()]);
         }
         // A name with a colon and nothing else takes away what libcurl would add by itself.
         if !matches!(self.upload, Upload::None | Upload::AskHandler | Upload::WebSocket) {
@@ -416,11 +450,18 @@ impl Target {
             return Err(Error::invalid_request(format!("the scheme `{scheme}` is not {plain} or {secure}")));
         }
         let authority = uri.authority().ok_or_else(|| Error::invalid_request("the URL names no host"))?;
-        if authority.host().is_empty() {
+        let authority = authority.as_str();
+        let (user, host) = match authority.rsplit_once('@') {
+            Some((user, host)) => (Some(user), host),
+            None => (None, authority),
+        };
+        if host.is_empty() || host.starts_with(':') {
             return Err(Error::invalid_request("the URL names no host"));
         }
-        let Some((user, _)) = authority.as_str().rsplit_once('@') else {
-            return Ok(Self { url: uri.to_string(), auth: None });
+        let Some(user) = user else {
+            // As `Display` writes it, without its machinery.
+            let path = uri.path_and_query().map_or("/", |path| path.as_str());
+            return Ok(Self { url: [scheme.as_str(), "://", authority, path].concat(), auth: None });
         };
         if !credentials {
             return Err(Error::invalid_request(

@@ -91,7 +91,7 @@ mod on {
                 self.0.record("otel.status_code", "ERROR");
             }
             self.0.record("network.protocol.version", version(head.version()));
-            if let Some(remote) = head.facts().and_then(|facts| facts.remote) {
+            if let Some(remote) = head.facts().and_then(|facts| facts.remote?.read()) {
                 self.0.record("network.peer.address", tracing::field::display(remote.ip()));
                 self.0.record("network.peer.port", remote.port());
             }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use curl::easy::{ReadError, SeekResult, WriteError};
 use http::{StatusCode, Uri};
 
+use super::prepare::Shape;
 use super::prepare::is_plain;
 use super::stream::Stream;
 use super::trace::Trace;
@@ -31,6 +32,8 @@ pub(crate) struct Transfer {
     active: Option<Active>,
     /// The handle was used, and may have any settings.
     pub(super) used: bool,
+    /// What the handle has been told of its request, if nothing else was.
+    pub(super) shape: Option<Shape>,
     /// The settings that the handle has now.
     pub(super) applied: Option<Arc<RequestConfig>>,
     /// The proxy that the handle goes through now.
@@ -233,6 +236,11 @@ impl Transfer {
     /// Whether names are asked for by transfers of libcurl's own, which may wait for one another's connection.
     pub(crate) fn asks_over_https(&self) -> bool {
         self.applied.as_ref().is_some_and(|config| config.names.over_https.as_ref().is_some_and(Option::is_some))
+    }
+
+    /// Some of what the handle was told of its request was changed since.
+    pub(crate) fn forget_shape(&mut self) {
+        self.shape = None;
     }
 
     pub(crate) fn control(&self) -> Option<&Control> {

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::ptr;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use curl::easy::{Easy2, Handler, ReadError, SeekResult, WriteError};
@@ -18,7 +17,7 @@ use super::options::Live;
 pub(crate) struct Held<T> {
     pub(crate) transfer: T,
     /// By [`ListOption`]. A list that libcurl has none of is not there.
-    lists: [List; 4],
+    lists: [Option<Box<HeaderList>>; 4],
     fields: Bytes,
     /// The easy handle that owns this.
     raw: *mut curl_sys::CURL,
@@ -182,63 +181,6 @@ impl HeaderList {
     }
 }
 
-/// A list that many handles read at once, and nobody changes.
-pub(crate) struct SharedList(HeaderList);
-
-// SAFETY: nothing is written after `new`, by libcurl neither, and the pointers lead to what is owned here.
-unsafe impl Sync for SharedList {}
-
-impl SharedList {
-    /// `fill` must add one line at least.
-    pub(crate) fn new(fill: impl FnOnce(&mut HeaderList)) -> Self {
-        let mut list = HeaderList::default();
-        fill(&mut list);
-        list.link();
-        Self(list)
-    }
-}
-
-/// A list that libcurl has of a handle.
-#[derive(Default)]
-enum List {
-    #[default]
-    None,
-    Own(Box<HeaderList>),
-    Shared(Arc<SharedList>),
-}
-
-/// Gives libcurl a list that other handles have as well.
-pub(crate) fn share_list<T>(
-    easy: &mut Easy2<Held<T>>,
-    option: ListOption,
-    list: Arc<SharedList>,
-) -> Result<(), curl::Error> {
-    let slot = &mut easy.get_mut().lists[option as usize];
-    if matches!(slot, List::Shared(present) if Arc::ptr_eq(present, &list)) {
-        return Ok(());
-    }
-    let first = list.0.nodes.as_ptr().cast_mut();
-    let before = std::mem::replace(slot, List::Shared(list));
-    // SAFETY: the list lives in `easy` until the next call for this option, which replaces it. libcurl only reads it.
-    let code = unsafe { curl_sys::curl_easy_setopt(easy.raw(), option.number(), first) };
-    // Only now is it known to nobody.
-    drop(before);
-    super::options::check(code)
-}
-
-/// Takes all options away from libcurl (`curl_easy_reset`).
-pub(crate) fn reset<T>(easy: &mut Easy2<Held<T>>)
-where
-    Held<T>: Handler,
-{
-    easy.reset();
-    for list in &mut easy.get_mut().lists {
-        if matches!(list, List::Shared(_)) {
-            *list = List::None;
-        }
-    }
-}
-
 /// Fills a list of `easy` with `fill` and gives it to libcurl. An empty one is none.
 pub(crate) fn set_list<T>(
     easy: &mut Easy2<Held<T>>,
@@ -246,25 +188,28 @@ pub(crate) fn set_list<T>(
     fill: impl FnOnce(&mut HeaderList),
 ) -> Result<(), curl::Error> {
     let slot = &mut easy.get_mut().lists[option as usize];
-    let mut before = List::None;
-    match slot {
-        List::Own(list) => {
-            list.clear();
-            fill(list);
+    let had_lines = slot.as_ref().is_some_and(|list| !list.text.is_empty());
+    let mut list = HeaderList::default();
+    let list = match slot {
+        Some(kept) => {
+            kept.clear();
+            fill(kept);
+            kept
         }
-        List::None | List::Shared(_) => {
-            let mut list = HeaderList::default();
+        None => {
             fill(&mut list);
-            if list.text.is_empty() && matches!(slot, List::None) {
+            if list.text.is_empty() {
                 return Ok(());
             }
-            before = std::mem::replace(slot, List::Own(Box::new(list)));
+            slot.insert(Box::new(list))
         }
+    };
+    if !had_lines && list.text.is_empty() {
+        return Ok(());
     }
-    let list = if let List::Own(list) = slot { list.link() } else { ptr::null_mut() };
+    let list = list.link();
     // SAFETY: the list lives in `easy`, unchanged until the next call for this option, which replaces it.
     let code = unsafe { curl_sys::curl_easy_setopt(easy.raw(), option.number(), list) };
-    drop(before);
     super::options::check(code)
 }
 
@@ -285,7 +230,7 @@ pub(crate) fn set_post_fields<T>(easy: &mut Easy2<Held<T>>, bytes: Bytes) -> Res
 /// Overwrites the headers of a request that is over. Only for a handle that is in no multi handle.
 pub(crate) fn wipe_headers<T>(easy: &mut Easy2<Held<T>>) {
     for option in [ListOption::Headers, ListOption::ProxyHeaders] {
-        if let List::Own(list) = &mut easy.get_mut().lists[option as usize] {
+        if let Some(list) = &mut easy.get_mut().lists[option as usize] {
             list.wipe();
         }
     }

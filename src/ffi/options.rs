@@ -2,7 +2,6 @@
 
 use std::ffi::CStr;
 use std::marker::PhantomData;
-use std::net::{IpAddr, SocketAddr};
 use std::ptr;
 use std::sync::OnceLock;
 
@@ -12,6 +11,7 @@ use libc::{c_char, c_int, c_long};
 use zeroize::Zeroizing;
 
 use super::sockets::Mark;
+use crate::head::Address;
 
 pub(super) fn check(code: curl_sys::CURLcode) -> Result<(), curl::Error> {
     if code == curl_sys::CURLE_OK { Ok(()) } else { Err(curl::Error::new(code)) }
@@ -308,29 +308,29 @@ impl<'a> Live<'a> {
     }
 
     /// The address of the other side of the connection.
-    pub(crate) fn remote(self) -> Option<SocketAddr> {
+    pub(crate) fn remote(self) -> Option<Address> {
         self.address(curl_sys::CURLINFO_PRIMARY_IP, curl_sys::CURLINFO_PRIMARY_PORT)
     }
 
     /// The address of this side of the connection.
-    pub(crate) fn local(self) -> Option<SocketAddr> {
+    pub(crate) fn local(self) -> Option<Address> {
         self.address(curl_sys::CURLINFO_LOCAL_IP, curl_sys::CURLINFO_LOCAL_PORT)
     }
 
-    fn address(self, ip: curl_sys::CURLINFO, port: curl_sys::CURLINFO) -> Option<SocketAddr> {
+    fn address(self, ip: curl_sys::CURLINFO, port: curl_sys::CURLINFO) -> Option<Address> {
         let mut text: *const c_char = ptr::null();
         // SAFETY: the info writes one pointer.
         let code = unsafe { curl_sys::curl_easy_getinfo(self.raw, ip, &raw mut text) };
         if code != curl_sys::CURLE_OK || text.is_null() {
             return None;
         }
-        // SAFETY: libcurl owns this string until the next transfer of the handle; it is parsed here.
-        let ip: IpAddr = unsafe { CStr::from_ptr(text) }.to_str().ok()?.parse().ok()?;
+        // SAFETY: libcurl owns this string until the next transfer of the handle; it is copied here.
+        let text = unsafe { CStr::from_ptr(text) }.to_bytes();
         let mut number: c_long = 0;
         // SAFETY: the info writes one long.
         let code = unsafe { curl_sys::curl_easy_getinfo(self.raw, port, &raw mut number) };
-        let number = u16::try_from(number).ok().filter(|_| code == curl_sys::CURLE_OK)?;
-        Some(SocketAddr::new(ip, number))
+        let port = u16::try_from(number).ok().filter(|_| code == curl_sys::CURLE_OK)?;
+        Address::new(text, port)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is known about a transfer beside its messages. Plain data.
 
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -36,11 +37,43 @@ pub struct Metrics {
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
     pub(crate) uri: Uri,
-    pub(crate) local: Option<SocketAddr>,
-    pub(crate) remote: Option<SocketAddr>,
+    pub(crate) local: Option<Address>,
+    pub(crate) remote: Option<Address>,
     pub(crate) metrics: Option<Measured>,
     /// The length of the body that follows, where it is known.
     pub(crate) body_length: Option<u64>,
+}
+
+/// The longest text of an IP address (`INET6_ADDRSTRLEN` without its NUL).
+const LONGEST_IP: usize = 45;
+
+/// One end of a connection, as libcurl tells it: few ask for it, so it is read when it is asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Address {
+    ip: [u8; LONGEST_IP],
+    length: u8,
+    port: u16,
+}
+
+impl Address {
+    /// `None` of a text that is too long for an address.
+    pub(crate) fn new(text: &[u8], port: u16) -> Option<Self> {
+        let mut ip = [0; LONGEST_IP];
+        ip.get_mut(..text.len())?.copy_from_slice(text);
+        Some(Self { ip, length: text.len() as u8, port })
+    }
+
+    pub(crate) fn read(&self) -> Option<SocketAddr> {
+        let ip = self.ip.get(..self.length.into())?;
+        let ip: IpAddr = std::str::from_utf8(ip).ok()?.parse().ok()?;
+        Some(SocketAddr::new(ip, self.port))
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.read().fmt(f)
+    }
 }
 
 /// Metrics as of the response's head, and of the end once that is reached.

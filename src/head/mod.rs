@@ -13,7 +13,7 @@ mod lines;
 mod parser;
 
 pub use facts::Metrics;
-pub(crate) use facts::{AtEnd, Ending, Facts, Measured};
+pub(crate) use facts::{Address, AtEnd, Ending, Facts, Measured};
 use lines::Lines;
 pub(crate) use parser::HeadParser;
 

@@ -49,6 +49,11 @@ impl Server {
         self.certificate.path()
     }
 
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Seconds that all its threads have been on a core so far.
     pub fn cpu(&self) -> io::Result<f64> {
         let mut clock = 0;
