@@ -58,7 +58,7 @@ pub(super) fn start<H: Handler>(client: &Inner, request: Request<()>, handler: H
     let mut handler = Box::new(Driven { handler: Some(handler), done: Some(done), calling: false });
 
     let (mut parts, ()) = request.into_parts();
-    let hop::Merged { config, handle } = hop::settings(client, &mut parts);
+    let hop::Merged { config, handle } = hop::settings(client, &mut parts.extensions);
     hop::add_default_headers(&client.config, &mut parts.headers);
     if client.own.offline {
         let error = Error::new(ErrorKind::NoRecording).with_detail("transfers of handlers are not recorded");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, Response};
+use http::{Extensions, HeaderMap, Method, Request, Response};
 
 use super::Inner;
 use crate::body::AsyncBody;
@@ -137,9 +137,9 @@ pub(super) struct Merged {
 }
 
 /// Takes the request's own settings out of it and fills them up from the client's.
-pub(super) fn settings(client: &Inner, parts: &mut http::request::Parts) -> Merged {
+pub(super) fn settings(client: &Inner, extensions: &mut Extensions) -> Merged {
     let of_client = &client.config.request;
-    let Some(own) = parts.extensions.remove::<RequestConfig>() else {
+    let Some(own) = extensions.remove::<RequestConfig>() else {
         return Merged { config: of_client.clone(), handle: client.handle.clone() };
     };
     let anew = concern_handle(&own);

@@ -137,10 +137,9 @@ impl Call {
     }
 
     /// Starts one transfer, which has the time that it is given, or all of its own.
-    pub(super) fn start(&self, request: Request<AsyncBody>, time_left: Option<Duration>) -> Result<Hop, Error> {
-        let (mut parts, body) = request.into_parts();
-        let config = hop::settings(&self.client, &mut parts);
-        Hop::start(&self.client, Request::from_parts(parts, body), config, time_left)
+    pub(super) fn start(&self, mut request: Request<AsyncBody>, time_left: Option<Duration>) -> Result<Hop, Error> {
+        let config = hop::settings(&self.client, request.extensions_mut());
+        Hop::start(&self.client, request, config, time_left)
     }
 
     /// What is left of the total and the attempt's time.

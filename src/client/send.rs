@@ -37,12 +37,11 @@ struct Hops {
 }
 
 impl ResponseFuture {
-    pub(super) fn start(client: Arc<Inner>, request: Request<AsyncBody>) -> Self {
-        let (mut parts, body) = request.into_parts();
-        hop::add_default_headers(&client.config, &mut parts.headers);
-        let settings = client.settings(&parts.extensions);
+    pub(super) fn start(client: Arc<Inner>, mut request: Request<AsyncBody>) -> Self {
+        hop::add_default_headers(&client.config, request.headers_mut());
+        let settings = client.settings(request.extensions());
         if takes_steps(&client, settings) {
-            let mut steps = interceptor::run(client, Request::from_parts(parts, body));
+            let mut steps = interceptor::run(client, request);
             // The request starts now, not with the first poll. Whoever polls next says whom to wake.
             return Self(match steps.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Pending => State::Steps(steps),
@@ -53,12 +52,11 @@ impl ResponseFuture {
         let started = match redirect::policy_of(settings).cloned() {
             Some(policy) => {
                 let rules = Rules::new(settings);
-                let request = Request::from_parts(parts, body);
                 Hops::start(client, request, policy, rules).map(|hops| State::Hops(Box::new(hops)))
             }
             None => {
-                let config = hop::settings(&client, &mut parts);
-                Hop::start(&client, Request::from_parts(parts, body), config, None).map(State::Hop)
+                let config = hop::settings(&client, request.extensions_mut());
+                Hop::start(&client, request, config, None).map(State::Hop)
             }
         };
         Self(started.unwrap_or_else(State::Failed))

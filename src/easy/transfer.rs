@@ -99,7 +99,9 @@ struct Active {
     repeatable: bool,
     /// Something of the user's is called while it runs.
     of_user: bool,
-    /// The request was sent on a connection that was used before, and no line of an answer has come since.
+    /// The request was sent on a connection that was used before.
+    reused: bool,
+    /// It was, and no line of an answer has come since.
     unanswered: bool,
     /// That connection, before the request was sent on it.
     mark: Option<Mark>,
@@ -188,6 +190,7 @@ impl Transfer {
             challenges,
             repeatable,
             of_user: of_user || config.progress.is_some(),
+            reused: false,
             unanswered: false,
             mark: None,
             held_back: None,
@@ -287,7 +290,7 @@ impl Transfer {
 pub(crate) fn finish(easy: &mut Easy, result: Result<(), curl::Error>, os_error: Option<i32>) -> bool {
     let Some(active) = &easy.get_ref().transfer.active else { return false };
     if let Some(measured) = &active.measured {
-        let _ = measured.set(at_end(Live::of(easy)));
+        let _ = measured.set(measure_end(Live::of(easy)));
     }
     let proxy = easy.get_ref().transfer.proxy.as_deref();
     let result = result.map_err(|error| failure::explain(&error, Live::of(easy), os_error, active.responded, proxy));
@@ -445,7 +448,10 @@ impl Active {
             uri: self.uri.clone(),
             local: live.local(),
             remote: live.remote(),
-            metrics: self.measured.as_ref().map(|at_end| Measured { at_head: measure(live), at_end: at_end.clone() }),
+            metrics: self
+                .measured
+                .as_ref()
+                .map(|at_end| Measured { at_head: measure(live, self.reused), at_end: at_end.clone() }),
             body_length,
         });
         if self.challenges.may_answer(head.status()) {
@@ -637,7 +643,8 @@ impl Callbacks for Transfer {
             });
             return false;
         }
-        active.unanswered = live.connections_made() == 0;
+        active.reused = live.connections_made() == 0;
+        active.unanswered = active.reused;
         if active.unanswered && !active.repeatable {
             active.mark = live.mark();
         }
@@ -666,22 +673,23 @@ pub(crate) fn progress(live: Live<'_>, waiting: bool) -> Progress {
     }
 }
 
-fn measure(live: Live<'_>) -> Metrics {
+/// What libcurl has measured when the head is complete. Asking it costs more than a look at what is known anyway.
+fn measure(live: Live<'_>, reused: bool) -> Metrics {
     let time = |info| Duration::from_micros(live.number(info));
-    let AtEnd { total, uploaded, downloaded } = at_end(live);
+    let of_connection = |info| if reused { Duration::ZERO } else { time(info) };
     Metrics {
-        name_lookup: time(Info::NameLookupTime),
-        connect: time(Info::ConnectTime),
-        secure_connect: time(Info::AppConnectTime),
+        name_lookup: of_connection(Info::NameLookupTime),
+        connect: of_connection(Info::ConnectTime),
+        secure_connect: of_connection(Info::AppConnectTime),
         transfer_start: time(Info::PreTransferTime),
         time_to_first_byte: time(Info::StartTransferTime),
-        total,
-        uploaded,
-        downloaded,
+        total: time(Info::TotalTime),
+        uploaded: live.number(Info::SizeUpload),
+        downloaded: 0,
     }
 }
 
-fn at_end(live: Live<'_>) -> AtEnd {
+fn measure_end(live: Live<'_>) -> AtEnd {
     AtEnd {
         total: Duration::from_micros(live.number(Info::TotalTime)),
         uploaded: live.number(Info::SizeUpload),

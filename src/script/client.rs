@@ -234,7 +234,8 @@ pub(super) fn begin(request: &mut Request<AsyncBody>) -> Result<Slot, Ended> {
     observer::mark(request);
     let headers: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     let uri = request.uri();
-    let url = uri.path().len() + uri.query().map_or(0, str::len) + uri.host().map_or(0, str::len);
+    let url =
+        uri.path().len() + uri.query().map_or(0, str::len) + uri.authority().map_or(0, |host| host.as_str().len());
     run::current().meter.begin((headers + url) as u64 + request.body().len().unwrap_or(0))
 }
 

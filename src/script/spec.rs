@@ -337,15 +337,28 @@ fn basic(user: &str, password: &str) -> Zeroizing<String> {
     Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(both.as_bytes()))
 }
 
+/// RFC 3986, appendix A, but for the fragment.
+const NEEDS_NO_ESCAPE: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        plain[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let marks = b"-._~:/?[]@!$&()*+,;=%";
+    let mut mark = 0;
+    while mark < marks.len() {
+        plain[marks[mark] as usize] = true;
+        mark += 1;
+    }
+    plain
+};
+
 /// A URL as a person writes it, with the parameters of its query that are given apart.
 fn uri(text: &str, query: &[Pair]) -> Result<Uri, String> {
     // RFC 3986, appendix A, but for the fragment: such a URL needs no escapes.
-    let is_plain = |byte| {
-        matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' | b'/' | b'?' | b'[' | b']'
-            | b'@' | b'!' | b'$' | b'&' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b'%')
-    };
     if query.is_empty()
-        && text.bytes().all(is_plain)
+        && text.bytes().all(|byte| NEEDS_NO_ESCAPE[usize::from(byte)])
         && let Ok(uri) = Uri::try_from(text)
         && uri.authority().is_some()
     {

@@ -263,7 +263,7 @@ impl HttpClient {
 
 fn start(client: &Arc<Inner>, request: Request<()>, options: Options) -> Result<State, Error> {
     let (mut parts, ()) = request.into_parts();
-    let hop::Merged { config, .. } = hop::settings(client, &mut parts);
+    let hop::Merged { config, .. } = hop::settings(client, &mut parts.extensions);
     hop::add_default_headers(&client.config, &mut parts.headers);
     let mut request = Request::from_parts(parts, ());
     let expected = handshake::prepare(&mut request, &options.protocols)?;
