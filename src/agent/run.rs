@@ -417,7 +417,8 @@ impl Agent {
         }
         // Where this fails the handle is lost, and with it the handler: its drop tells the caller.
         let Ok(mut easy) = self.multi.add2(easy) else { return };
-        let result = easy.set_token(slot);
+        let result = if easy.get_ref().transfer.slot == Some(slot) { Ok(()) } else { easy.set_token(slot) };
+        easy.get_mut().transfer.slot = result.is_ok().then_some(slot);
         self.transfers.vacant_entry().insert(Slot::Running(Attached::new(easy)));
         match result {
             // What was asked for before the transfer got here.
@@ -557,14 +558,14 @@ impl Agent {
         let mut list = std::mem::take(&mut self.ended);
         for (slot, result) in list.drain(..) {
             let Some(Slot::Running(easy)) = self.transfers.try_remove(slot) else { continue };
-            let os_error = easy.os_errno().ok();
+            let os_error = if result.is_err() { easy.os_errno().ok() } else { None };
             let Ok(mut easy) = self.multi.remove2(easy.into_inner()) else { continue };
             // Before the caller may learn of the end, and start its next.
             self.handle.tell_transfers(self.transfers.len());
             match &result {
                 Ok(()) => {
                     Counters::add(&self.counters.completed);
-                    if options::Live::of(&easy).connections_made() == 0 {
+                    if easy.get_ref().transfer.is_on_used_connection() {
                         Counters::add(&self.counters.reused);
                     }
                 }

@@ -162,8 +162,10 @@ impl Prepare {
         let fresh = !same || challenges.any();
         if fresh {
             easy.get_mut().transfer.applied = None;
-            easy.get_mut().transfer.shape = None;
-            if std::mem::replace(&mut easy.get_mut().transfer.used, true) {
+            let transfer = &mut easy.get_mut().transfer;
+            transfer.shape = None;
+            transfer.slot = None;
+            if std::mem::replace(&mut transfer.used, true) {
                 easy.reset();
             }
             configure(easy, &self.config)?;

@@ -32,6 +32,8 @@ pub(crate) struct Transfer {
     active: Option<Active>,
     /// The handle was used, and may have any settings.
     pub(super) used: bool,
+    /// The number that the handle carries in its agent.
+    pub(crate) slot: Option<usize>,
     /// What the handle has been told of its request, if nothing else was.
     pub(super) shape: Option<Shape>,
     /// The settings that the handle has now.
@@ -239,6 +241,11 @@ impl Transfer {
     /// Whether names are asked for by transfers of libcurl's own, which may wait for one another's connection.
     pub(crate) fn asks_over_https(&self) -> bool {
         self.applied.as_ref().is_some_and(|config| config.names.over_https.as_ref().is_some_and(Option::is_some))
+    }
+
+    /// Whether the request was sent on a connection that others had used before.
+    pub(crate) fn is_on_used_connection(&self) -> bool {
+        self.active.as_ref().is_some_and(|active| active.reused)
     }
 
     /// Some of what the handle was told of its request was changed since.
