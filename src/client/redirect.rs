@@ -40,12 +40,12 @@ pub(super) fn policy_of(settings: Settings<'_>) -> Option<&RedirectPolicy> {
 }
 
 async fn follow_all(
-    request: Request<AsyncBody>,
+    mut request: Request<AsyncBody>,
     next: Next<'_>,
     policy: RedirectPolicy,
     rules: Rules,
 ) -> Result<Response<AsyncBody>, Error> {
-    let (mut following, mut request) = Following::new(request, policy, rules)?;
+    let mut following = Following::new(&request, policy, rules)?;
     loop {
         let response = next.run(request).await?;
         match following.take(response)? {
@@ -74,17 +74,13 @@ pub(super) enum Followed {
 }
 
 impl Following {
-    /// Keeps what may be needed of the request, and returns it.
-    pub(super) fn new(
-        request: Request<AsyncBody>,
-        policy: RedirectPolicy,
-        rules: Rules,
-    ) -> Result<(Self, Request<AsyncBody>), Error> {
+    /// Keeps what may be needed of the request.
+    pub(super) fn new(request: &Request<AsyncBody>, policy: RedirectPolicy, rules: Rules) -> Result<Self, Error> {
         let body = request.body().again().transpose().map_err(|error| body_failed(error, request.uri()))?;
         let head =
             Head { method: request.method().clone(), uri: request.uri().clone(), headers: request.headers().clone() };
         let (version, extensions) = (request.version(), request.extensions().clone());
-        Ok((Self { policy, rules, head, version, extensions, trail: Trail::default(), body }, request))
+        Ok(Self { policy, rules, head, version, extensions, trail: Trail::default(), body })
     }
 
     /// Takes the response of the latest request.

@@ -83,7 +83,7 @@ impl Hops {
         rules: Rules,
     ) -> Result<Self, Error> {
         let call = Call::new(client, &request);
-        let (following, request) = Following::new(request, policy, rules)?;
+        let following = Following::new(&request, policy, rules)?;
         let hop = call.start(request, None)?;
         Ok(Self { call, following, hop })
     }
