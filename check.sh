@@ -78,7 +78,7 @@ fi
 export MARMOT_STRIPE_MOCK="$fakes/stripe-stateful-mock-0.0.16/node_modules/stripe-stateful-mock"
 if ! node -e 'require(process.argv[1])' "$MARMOT_STRIPE_MOCK" 2>/dev/null; then
     step "installing stripe-stateful-mock"
-    npm install --silent --no-audit --no-fund --prefix "$fakes/stripe-stateful-mock-0.0.16" stripe-stateful-mock@0.0.16
+    npm install --loglevel=error --no-audit --no-fund --prefix "$fakes/stripe-stateful-mock-0.0.16" stripe-stateful-mock@0.0.16
 fi
 
 # Clients that others have made, for the service: the same holds for these tests.
@@ -93,7 +93,7 @@ if ! node -e 'require(process.argv[1])' "$MARMOT_CLIENTS_JAVASCRIPT/rpc-websocke
     step "installing clients for Node"
     mkdir -p "$fakes/clients-javascript-1"
     cp examples/clients/javascript/package.json "$fakes/clients-javascript-1"
-    npm install --silent --no-audit --no-fund --no-package-lock --prefix "$fakes/clients-javascript-1"
+    npm install --loglevel=error --no-audit --no-fund --no-package-lock --prefix "$fakes/clients-javascript-1"
 fi
 
 # --- what is checked ------------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
-//! A request becomes a future of a response: by one hop, or one after another, where that is all; through the client's steps otherwise.
+//! A request becomes a future of a response: by one hop, or one after another, where that is all; through the client's
+//! steps otherwise.
 
 use std::mem;
 use std::pin::Pin;

@@ -48,6 +48,61 @@ fn every_method_has_its_function() {
     assert_eq!(seen, expected);
 }
 
+/// Handles are used again, with all the options that the next request has as well.
+#[test]
+fn a_request_has_nothing_of_the_one_before() {
+    let server = Server::faults();
+    let client = HttpClient::builder().connection_cache_size(1).build().unwrap();
+    let head = || String::from_utf8(server.last_request().head).unwrap();
+    let get = || Request::get(server.url("/anything"));
+    let plain = || {
+        client.send(get().body(()).unwrap()).unwrap().consume().unwrap();
+        head()
+    };
+    let first = plain();
+    let others = [
+        get().method("HEAD").body(Body::empty()).unwrap(),
+        get().method("POST").body("body".into()).unwrap(),
+        get().method("PUT").body(Body::from_reader(&b"streamed"[..])).unwrap(),
+        get().method("REPORT").body(Body::empty()).unwrap(),
+        get().header("user-agent", "another").header("accept-encoding", "br").body(Body::empty()).unwrap(),
+        get().header("user-agent", "").body(Body::empty()).unwrap(),
+        get().automatic_decompression(false).timeout(Duration::from_secs(9)).body(Body::empty()).unwrap(),
+        get().header("range", "bytes=0-1").body(Body::empty()).unwrap(),
+        get().basic_auth("user", "password").connect_timeout(Duration::from_secs(9)).body(Body::empty()).unwrap(),
+    ];
+    for request in others {
+        let what = format!("{request:?}");
+        client.send(request).unwrap().consume().unwrap();
+        assert_ne!(head(), first, "{what}");
+        assert_eq!(plain(), first, "after {what}");
+    }
+}
+
+#[test]
+fn what_a_request_says_of_itself_can_be_changed_and_left_out() {
+    let server = Server::faults();
+    let client = HttpClient::new().unwrap();
+    let get = || Request::get(server.url("/anything"));
+    let seen = |request: Request<()>| {
+        client.send(request).unwrap().consume().unwrap();
+        let request = server.last_request();
+        let all = |name| request.header_values(name).map(|value| String::from_utf8_lossy(value).into_owned()).collect();
+        let (agents, codings): (Vec<String>, Vec<String>) = (all("user-agent"), all("accept-encoding"));
+        (agents.join("|"), codings.join("|"))
+    };
+    let (agent, codings) = seen(get().body(()).unwrap());
+    assert!(agent.starts_with("marmot/"), "{agent}");
+    assert_eq!(seen(get().header("user-agent", "mine").body(()).unwrap()), ("mine".into(), codings.clone()));
+    assert_eq!(seen(get().user_agent("mine").body(()).unwrap()), ("mine".into(), codings));
+    let range = get().header("range", "bytes=0-1").body(()).unwrap();
+    assert_eq!(seen(range), (agent.clone(), String::new()), "a part of a coded body is no use");
+    let raw = get().automatic_decompression(false).body(()).unwrap();
+    assert_eq!(seen(raw), (agent.clone(), String::new()));
+    let own = get().header("accept-encoding", "identity").body(()).unwrap();
+    assert_eq!(seen(own), (agent, "identity".into()));
+}
+
 #[test]
 fn every_kind_of_body_arrives_with_the_right_framing() {
     let server = Server::faults();
