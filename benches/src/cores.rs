@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::mem;
 
-use marmot_bench::scenarios::Cores;
+use crate::scenarios::Cores;
 
 /// Keeps this process and the server's on some cores until it is dropped.
 pub struct Kept {

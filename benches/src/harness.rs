@@ -1,12 +1,12 @@
 //! Rounds: gets the peers of a scenario ready, and gives each a slice in turn. Computes no statistics, prints no result.
 
+use marmot_bench::cores;
 use marmot_bench::load::{Load, Origins};
 use marmot_bench::record::{Record, Sample, Series};
 use marmot_bench::results;
 use marmot_bench::scenarios::{Figure, Scenario};
 
 use crate::alone::measure_in_child;
-use crate::cores;
 use crate::drive::Outcome;
 use crate::measure::{Others, guarded, measure};
 use crate::peers::{self, Peer};

@@ -5,6 +5,7 @@
 //! another program ──► results::Part ──► results/NAME.json ──────────────────────────────────────────────┴► page, draw
 //! ```
 
+pub mod cores;
 mod draw;
 pub mod epoll;
 pub mod goals;

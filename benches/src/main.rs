@@ -12,7 +12,6 @@
 //! own server is on loopback, on ports that the system chooses. What another one needs is in `nginx.conf`.
 
 mod alone;
-mod cores;
 mod curves;
 mod drive;
 mod harness;

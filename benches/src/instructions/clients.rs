@@ -28,36 +28,36 @@ pub const CLIENTS: &[Client] = &[
     Client { name: "reqwest-blocking", run: reqwest_blocking },
     Client { name: "isahc", run: isahc },
     Client { name: "isahc-blocking", run: isahc_blocking },
-    Client { name: "marmot", run: |url, requests| marmot(HttpClient::builder(), url, requests) },
-    Client { name: "marmot-blocking", run: marmot_blocking },
+    Client { name: "marmot", run: asynchronous },
+    Client { name: "marmot-blocking", run: |url, requests| blocking(HttpClient::builder(), url, requests) },
 ];
 
-/// marmot, async, with what is off by default. The first one is what the others are compared with.
+/// marmot, blocking, where one thread does all of it, with what is off by default. The first one is what the others are compared with.
 pub const SETTINGS: &[Client] = &[
-    Client { name: "default", run: |url, requests| marmot(HttpClient::builder(), url, requests) },
-    Client { name: "metrics on", run: |url, requests| marmot(HttpClient::builder().metrics(true), url, requests) },
+    Client { name: "default", run: |url, requests| blocking(HttpClient::builder(), url, requests) },
+    Client { name: "metrics on", run: |url, requests| blocking(HttpClient::builder().metrics(true), url, requests) },
     Client {
         name: "egress policy on",
-        run: |url, requests| marmot(HttpClient::builder().egress(policy()), url, requests),
+        run: |url, requests| blocking(HttpClient::builder().egress(policy()), url, requests),
     },
     Client {
         name: "empty cookie jar",
-        run: |url, requests| marmot(HttpClient::builder().cookie_jar(CookieJar::new()), url, requests),
+        run: |url, requests| blocking(HttpClient::builder().cookie_jar(CookieJar::new()), url, requests),
     },
     Client { name: "cookie jar with a cookie", run: with_a_cookie },
     Client {
         name: "redirects followed, none met",
-        run: |url, requests| marmot(HttpClient::builder().redirect_policy(RedirectPolicy::Limit(10)), url, requests),
+        run: |url, requests| blocking(HttpClient::builder().redirect_policy(RedirectPolicy::Limit(10)), url, requests),
     },
     Client {
         name: "retries, none needed",
-        run: |url, requests| marmot(HttpClient::builder().retry(RetryPolicy::new()), url, requests),
+        run: |url, requests| blocking(HttpClient::builder().retry(RetryPolicy::new()), url, requests),
     },
     Client {
         name: "all of these",
         run: |url, requests| {
             let builder = HttpClient::builder().metrics(true).egress(policy()).cookie_jar(CookieJar::new());
-            marmot(builder.redirect_policy(RedirectPolicy::Limit(10)).retry(RetryPolicy::new()), url, requests)
+            blocking(builder.redirect_policy(RedirectPolicy::Limit(10)).retry(RetryPolicy::new()), url, requests)
         },
     },
 ];
@@ -71,9 +71,9 @@ fn check(length: usize) -> Outcome {
     if length == SMALL.len() { Ok(()) } else { Err(format!("{length} bytes instead of {}", SMALL.len()).into()) }
 }
 
-fn marmot(builder: HttpClientBuilder, url: &str, requests: usize) -> Outcome {
+fn asynchronous(url: &str, requests: usize) -> Outcome {
     use marmot::AsyncReadResponseExt;
-    let client = builder.build()?;
+    let client = HttpClient::new()?;
     block_on(async {
         for _ in 0..requests {
             check(client.get_async(url).await?.bytes().await?.len())?;
@@ -85,12 +85,12 @@ fn marmot(builder: HttpClientBuilder, url: &str, requests: usize) -> Outcome {
 fn with_a_cookie(url: &str, requests: usize) -> Outcome {
     let jar = CookieJar::new();
     jar.set("session=0123456789abcdef; Path=/", &url.parse()?)?;
-    marmot(HttpClient::builder().cookie_jar(jar), url, requests)
+    blocking(HttpClient::builder().cookie_jar(jar), url, requests)
 }
 
-fn marmot_blocking(url: &str, requests: usize) -> Outcome {
+fn blocking(builder: HttpClientBuilder, url: &str, requests: usize) -> Outcome {
     use marmot::ReadResponseExt;
-    let client = HttpClient::new()?;
+    let client = builder.build()?;
     (0..requests).try_for_each(|_| check(client.get(url)?.bytes()?.len()))
 }
 

@@ -15,9 +15,11 @@ mod clients;
 use std::path::Path;
 use std::process::ExitCode;
 
+use marmot_bench::cores;
 use marmot_bench::page;
 use marmot_bench::project::{self, Project};
 use marmot_bench::results::{Cell, Part, Table};
+use marmot_bench::scenarios::Cores;
 use marmot_bench::server::{self, Server};
 
 use callgrind::Count;
@@ -54,6 +56,8 @@ fn one(name: &str, url: &str, requests: &str) -> Outcome {
 
 fn measure(names: &[&str]) -> Outcome {
     let server = Server::start()?;
+    // A server on another core would answer now earlier, now later than the client looks.
+    let _kept = cores::keep(Cores::One, server.id())?;
     let url = format!("{}/small", server.base());
     let wanted = |client: &&Client| names.is_empty() || names.iter().any(|name| client.name.starts_with(name));
     let own = std::env::current_exe()?;
@@ -92,11 +96,11 @@ fn measure(names: &[&str]) -> Outcome {
 }
 
 fn beside_the_first(title: &str, counts: Vec<(&str, Count)>) -> Table {
-    let mut table = Table::new(title, &["", "instructions", "more than the first", "of the calling thread"]);
+    let mut table = Table::new(title, &["", "instructions", "more than the first"]);
     let first = counts.first().map_or(Count::default(), |(_, count)| *count);
     for (name, count) in counts {
         let more = count - first;
-        table.row([name.into(), cell(count.total()), cell(more.total()), cell(more.caller)]);
+        table.row([name.into(), cell(count.total()), cell(more.total())]);
     }
     table
 }
@@ -119,10 +123,8 @@ fn per_request(program: &Path, arguments: &[&str]) -> Outcome<Count> {
 /// Counts a program of its own: cargo unites the features of all that is built together, and isahc turns some on that
 /// change what marmot's cost.
 fn with_features(features: &str, url: &str) -> Outcome<Count> {
-    let dependencies = format!(
-        "marmot = {{ path = '{}'{features} }}\nfutures = {{ version = '0.3', features = ['executor'] }}",
-        Path::new(project::ROOT).canonicalize()?.display()
-    );
+    let marmot = Path::new(project::ROOT).canonicalize()?;
+    let dependencies = format!("marmot = {{ path = '{}'{features} }}", marmot.display());
     let project = Project::new(&dependencies, include_str!("program.rs"))?;
     per_request(&project.build()?.program, &[url])
 }
