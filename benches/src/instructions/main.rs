@@ -56,14 +56,14 @@ fn one(name: &str, url: &str, requests: &str) -> Outcome {
 
 fn measure(names: &[&str]) -> Outcome {
     let server = Server::start()?;
-    // A server on another core would answer now earlier, now later than the client looks.
-    let _kept = cores::keep(Cores::One, server.id())?;
     let url = format!("{}/small", server.base());
     let wanted = |client: &&Client| names.is_empty() || names.iter().any(|name| client.name.starts_with(name));
     let own = std::env::current_exe()?;
     let count = |client: &Client| per_request(&own, &[ONE, client.name, &url]);
 
     let mut part = Part::new("Instructions per request");
+    // A server on another core would answer now earlier, now later than the client looks.
+    let _kept = cores::keep(Cores::One, server.id())?;
     part.notes.push(format!(
         "A small GET over a kept connection on loopback, counted by {}: user space only, the least of {RUNS} runs.",
         callgrind::version()?
