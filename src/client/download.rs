@@ -17,7 +17,6 @@ use http::{Request, Response, StatusCode, Uri};
 
 use super::backoff::{Backoff, retry_after};
 use super::blocking::{CancelOnDrop, CancelToken, Patience, block_on_with};
-use super::interceptor::Settings;
 use super::response::copy;
 use super::timer::sleep;
 use super::{HttpClient, to_uri};
@@ -175,8 +174,7 @@ impl Download {
         let url = self.request.uri().clone();
         self.prepare();
         let mut part = Part::open(&self.path, &url, self.resume).map_err(|error| error.with_url(&url))?;
-        let own = self.request.extensions().get::<RequestConfig>();
-        part.limit = Settings::new(own, &self.client.inner.config.request).get(|c| c.max_response_size).flatten();
+        part.limit = self.client.inner.settings(self.request.extensions()).get(|c| c.max_response_size).flatten();
         let resumed_from = part.length;
         let mut fruitless = 0;
         let mut attempts = 0;

@@ -85,13 +85,10 @@ impl Following {
 
     /// Takes the response of the latest request.
     pub(super) fn take(&mut self, response: Response<AsyncBody>) -> Result<Followed, Error> {
-        if location(&response).is_none() {
-            return Ok(self.end(response));
-        }
         let Self { policy, rules, head, .. } = self;
-        let before = head.uri.clone();
-        rules.mark(&mut head.headers);
         let Some(mut change) = follow(head, &response, rules)? else { return Ok(self.end(response)) };
+        let before = change.from;
+        rules.mark(&mut head.headers);
         if let RedirectPolicy::Custom(custom) = policy {
             let sent = head.clone();
             let mut hop = RedirectHop {
@@ -207,6 +204,8 @@ impl Rules {
 /// What changes beside the head.
 #[derive(Debug, PartialEq, Eq)]
 struct Change {
+    /// The URL of the request before.
+    from: Uri,
     /// The body is sent again.
     keep_body: bool,
     /// The new URL is of another origin: configured credentials stay behind.
@@ -220,7 +219,9 @@ struct Change {
 /// [`ErrorKind::ProtocolViolation`] for a `Location` that is no URL, [`ErrorKind::NotAllowed`] for one that may not be
 /// followed.
 fn follow<B>(head: &mut Head, response: &Response<B>, rules: &Rules) -> Result<Option<Change>, Error> {
-    let Some(location) = location(response) else { return Ok(None) };
+    let Some(location) = response.headers().get(LOCATION).filter(|_| is_redirect(response.status())) else {
+        return Ok(None);
+    };
     let mut target = resolve(&head.uri, location)?;
     let from_https = head.uri.scheme() == Some(&Scheme::HTTPS);
     let to_http = target.scheme() == Some(&Scheme::HTTP);
@@ -261,14 +262,12 @@ fn follow<B>(head: &mut Head, response: &Response<B>, rules: &Rules) -> Result<O
             head.headers.remove(name);
         }
     }
-    head.uri = target;
-    Ok(Some(Change { keep_body, other_origin }))
+    let from = std::mem::replace(&mut head.uri, target);
+    Ok(Some(Change { from, keep_body, other_origin }))
 }
 
-/// Where the response sends the client, if it does.
-fn location<B>(response: &Response<B>) -> Option<&HeaderValue> {
-    let redirects = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
-    response.headers().get(LOCATION).filter(|_| redirects)
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
 fn check_downgrade(from: &Uri, target: &Uri, rules: &Rules) -> Result<(), Error> {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Easy, route, secure};
+use crate::body::ACCEPTED_CODINGS;
 use crate::config::{Auth, CONNECT_TIMEOUT, IpVersion, Names, NetRc, RequestConfig, Sockets, UnixSocket, Version};
 use crate::error::{Error, ErrorKind};
 use crate::ffi::egress as guards;
@@ -13,6 +14,8 @@ use crate::ffi::sockets;
 /// The most that libcurl reads from a socket at once. With an agent 64 KiB did best: libcurl reads up to ten times a
 /// turn, and larger buffers only overshoot the watermark.
 const RECEIVE_BUFFER: usize = 64 << 10;
+/// The `User-Agent` of requests that name none.
+const AGENT: &str = concat!("marmot/", env!("CARGO_PKG_VERSION"));
 
 /// Applies all settings that can be the same for many requests, to a handle that was just reset.
 pub(super) fn configure(easy: &mut Easy, config: &RequestConfig) -> Result<(), Error> {
@@ -68,6 +71,12 @@ pub(super) fn configure(easy: &mut Easy, config: &RequestConfig) -> Result<(), E
     options::set_long(easy, LongOption::SuppressConnectHeaders, 1).map_err(failed)?;
     options::set_long(easy, LongOption::DisallowUsernameInUrl, 1).map_err(failed)?;
     sockets::report(easy).map_err(failed)?;
+    // Less work for libcurl than two headers more in each request. What is coded is decoded on the reader's side.
+    easy.useragent(AGENT).map_err(failed)?;
+    if let Some(codings) = ACCEPTED_CODINGS {
+        easy.accept_encoding(codings).map_err(failed)?;
+        easy.http_content_decoding(false).map_err(failed)?;
+    }
 
     let limit = connect_timeout.unwrap_or(Some(CONNECT_TIMEOUT));
     easy.connect_timeout(limit.map_or(FOREVER, at_least_a_millisecond)).map_err(failed)?;

@@ -28,8 +28,6 @@ use crate::ffi::{options, ws};
 use crate::handler::{Control, Handler};
 use crate::secret::secret_value;
 
-/// The `User-Agent` of requests that name none.
-const AGENT: &str = concat!("marmot/", env!("CARGO_PKG_VERSION"));
 /// Uploads from memory beyond this get libcurl's large buffer.
 const LARGE_UPLOAD: usize = 64 << 10;
 /// libcurl's buffer for uploads. 2 MiB gained nothing more.
@@ -161,15 +159,14 @@ impl Prepare {
         // A handle remembers the challenges that it was given, also for hosts that did not give them.
         let fresh = !same || challenges.any();
         if fresh {
-            easy.get_mut().transfer.applied = None;
             let transfer = &mut easy.get_mut().transfer;
+            transfer.applied = None;
             transfer.shape = None;
             transfer.slot = None;
             if std::mem::replace(&mut transfer.used, true) {
                 easy.reset();
             }
             configure(easy, &self.config)?;
-            self.introduce(easy).map_err(|error| Error::invalid_request("libcurl refuses it").with_source(error))?;
         }
         if fresh || !same_way {
             easy.get_mut().transfer.applied = None;
@@ -206,16 +203,6 @@ impl Prepare {
         route::set_addresses(easy, &self.config.names, self.request.uri(), proxy.as_deref())?;
         held::set_list(easy, ListOption::ProxyHeaders, |list| self.write_proxy_headers(list, proxy.as_deref()))?;
         held::set_list(easy, ListOption::Headers, |list| self.write_headers(list, target))
-    }
-
-    /// What the handle says by itself in each request: less work for libcurl than two headers more.
-    fn introduce(&self, easy: &mut Easy) -> Result<(), curl::Error> {
-        easy.useragent(AGENT)?;
-        if let Some(codings) = ACCEPTED_CODINGS {
-            easy.accept_encoding(codings)?;
-            easy.http_content_decoding(false)?;
-        }
-        Ok(())
     }
 
     /// Which of the usual methods without a body it has, if one of them.

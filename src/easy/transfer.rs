@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 use curl::easy::{ReadError, SeekResult, WriteError};
 use http::{StatusCode, Uri};
 
-use super::prepare::Shape;
-use super::prepare::is_plain;
+use super::prepare::{Shape, is_plain};
 use super::stream::Stream;
 use super::trace::Trace;
 use super::watch::{Progress, Watch};

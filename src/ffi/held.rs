@@ -188,26 +188,15 @@ pub(crate) fn set_list<T>(
     fill: impl FnOnce(&mut HeaderList),
 ) -> Result<(), curl::Error> {
     let slot = &mut easy.get_mut().lists[option as usize];
-    let had_lines = slot.as_ref().is_some_and(|list| !list.text.is_empty());
-    let mut list = HeaderList::default();
-    let list = match slot {
-        Some(kept) => {
-            kept.clear();
-            fill(kept);
-            kept
-        }
-        None => {
-            fill(&mut list);
-            if list.text.is_empty() {
-                return Ok(());
-            }
-            slot.insert(Box::new(list))
-        }
-    };
+    let mut new = HeaderList::default();
+    let list = slot.as_deref_mut().unwrap_or(&mut new);
+    let had_lines = !list.text.is_empty();
+    list.clear();
+    fill(list);
     if !had_lines && list.text.is_empty() {
         return Ok(());
     }
-    let list = list.link();
+    let list = slot.get_or_insert_with(|| Box::new(new)).link();
     // SAFETY: the list lives in `easy`, unchanged until the next call for this option, which replaces it.
     let code = unsafe { curl_sys::curl_easy_setopt(easy.raw(), option.number(), list) };
     super::options::check(code)

@@ -32,7 +32,8 @@ pub const CLIENTS: &[Client] = &[
     Client { name: "marmot-blocking", run: |url, requests| blocking(HttpClient::builder(), url, requests) },
 ];
 
-/// marmot, blocking, where one thread does all of it, with what is off by default. The first one is what the others are compared with.
+/// marmot, blocking, where one thread does all of it, with what is off by default. The first one is what the others are
+/// compared with.
 pub const SETTINGS: &[Client] = &[
     Client { name: "default", run: |url, requests| blocking(HttpClient::builder(), url, requests) },
     Client { name: "metrics on", run: |url, requests| blocking(HttpClient::builder().metrics(true), url, requests) },
