@@ -14,7 +14,7 @@ use marmot::prelude::*;
 use marmot::{AsyncBody, Body, Error, ErrorKind, Response};
 use serde_json::Value;
 
-use crate::support::{Server, pattern};
+use crate::support::{Server, free_port, pattern};
 
 /// A folder that is gone with the test, and the cassette in it.
 fn file() -> (tempfile::TempDir, PathBuf) {
@@ -354,10 +354,7 @@ fn auto_records_what_is_missing_and_replays_what_is_there() {
 fn errors_come_back_with_their_kind_phase_and_text() {
     let (_folder, path) = file();
     let server = Server::faults();
-    let dead = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        format!("http://{}/", listener.local_addr().unwrap())
-    };
+    let dead = format!("http://127.0.0.1:{}/", free_port());
     let run = |cassette| {
         let client = HttpClient::builder().cassette(cassette).build().unwrap();
         let early = Request::get(server.url("/stall-head")).timeout(Duration::from_millis(100)).body(()).unwrap();

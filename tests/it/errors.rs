@@ -9,7 +9,7 @@ use marmot::error::TimeoutPhase;
 use marmot::prelude::*;
 use marmot::{Body, Error, ErrorKind};
 
-use crate::support::Server;
+use crate::support::{Server, free_port};
 
 /// The error of a request or, if its head is well, of its body.
 fn fails(client: &HttpClient, url: &str) -> Error {
@@ -61,7 +61,7 @@ fn each_fault_of_a_server_has_its_kind() {
 #[test]
 fn a_server_that_is_not_there_has_its_kind() {
     let client = limited();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let error = fails(&client, &format!("http://user@127.0.0.1:{port}/x").replace("user@", ""));
     assert_eq!(error.kind(), ErrorKind::ConnectionFailed);
     assert_eq!(error.to_string(), format!("connection failed: connection refused (http://127.0.0.1:{port}/x)"));

@@ -7,7 +7,7 @@ use marmot::prelude::*;
 use marmot::{Body, ErrorKind};
 use serde_json::Value;
 
-use crate::support::{Server, pattern};
+use crate::support::{Server, free_port, pattern};
 
 /// The keys that HAR 1.2 demands, by the place of their object, and what their values are.
 const REQUIRED: &[(&str, &[(&str, char)])] = &[
@@ -132,8 +132,7 @@ fn an_archive_has_what_har_1_2_demands() {
     client.get(server.url("/close/in-body")).unwrap().consume().unwrap_err();
     client.post(server.url("/echo"), Body::from_reader(std::io::Cursor::new([0xff; 10]))).unwrap().consume().unwrap();
     drop(client.get(server.url("/no-content")).unwrap());
-    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    client.get(format!("http://{dead}/")).unwrap_err();
+    client.get(format!("http://127.0.0.1:{}/", free_port())).unwrap_err();
 
     let all = entries(&recorder);
     assert_eq!((all.len(), recorder.len()), (10, 10));

@@ -8,7 +8,7 @@ use marmot::config::{RetryBudget, RetryPolicy};
 use marmot::prelude::*;
 use marmot::{Body, ErrorKind};
 
-use crate::support::{RawServer, Server};
+use crate::support::{RawServer, Server, free_port};
 
 fn at_once() -> RetryPolicy {
     RetryPolicy::new().backoff(Duration::ZERO, Duration::ZERO)
@@ -91,9 +91,7 @@ fn a_post_is_sent_once_unless_it_carries_a_key() {
 #[test]
 fn what_was_never_sent_is_tried_again_whatever_the_method() {
     // A port that refuses until the second attempt is on its way.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
     let client = HttpClient::builder()
         .retry(
             RetryPolicy::new()

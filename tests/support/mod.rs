@@ -18,7 +18,7 @@
 //! - `redis` (feature `redis`): real Redis servers, alone or as a cluster.
 //! - [`Tinyproxy`], [`Squid`], [`Danted`]: real proxies. [`Socks`]: one of our own that tells what it was asked.
 //!
-//! Ports are chosen by the system. Each server stops when it is dropped, closes its connections and joins its
+//! Ports are chosen by the system; [`free_port`] is one at which nobody listens. Each server stops when it is dropped, closes its connections and joins its
 //! threads, so keep it in a variable and not in a `static`. Tests await events (`wait_for_requests`, `wait_open`,
 //! `wait_for_close`) rather than sleep.
 //!
@@ -38,6 +38,7 @@ mod nginx;
 pub mod marmot;
 #[cfg(feature = "stripe")]
 pub mod pets;
+mod ports;
 mod program;
 mod proxies;
 mod raw;
@@ -62,6 +63,7 @@ pub use canned::sys::raise_descriptor_limit;
 pub use canned::{Canned, pattern};
 pub use certs::{Authority, BadCert, Leaf};
 pub use nginx::Nginx;
+pub use ports::free_port;
 pub use proxies::{Danted, Squid, Tinyproxy};
 pub use raw::{Conn, RawServer, Stop};
 pub use request::{BodyState, Request, base64, parse_query, percent_decode};

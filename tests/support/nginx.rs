@@ -19,7 +19,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -29,10 +29,11 @@ use tempfile::TempDir;
 
 use super::canned::pattern;
 use super::certs::{Authority, BadCert, Leaf};
+use super::ports::free_ports;
 use super::program::find_program;
 
 const START_LIMIT: Duration = Duration::from_secs(10);
-/// Another process may take a port between our asking for it and nginx's binding it.
+/// A port is kept for a minute; after that somebody else may have it.
 const ATTEMPTS: usize = 5;
 
 /// A running nginx; killed and its directory removed when dropped.
@@ -169,12 +170,6 @@ impl Drop for Nginx {
 
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
-}
-
-/// Different ports, all free a moment ago.
-pub(super) fn free_ports(n: usize) -> io::Result<Vec<u16>> {
-    let held = (0..n).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<io::Result<Vec<_>>>()?;
-    held.iter().map(|listener| listener.local_addr().map(|addr| addr.port())).collect()
 }
 
 /// Certificates and files.

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::nginx::free_ports;
+use super::ports::free_ports;
 
 const START_LIMIT: Duration = Duration::from_secs(20);
-/// Another process may take a port between our asking for it and the program's binding it.
+/// A port is kept for a minute; after that somebody else may have it.
 const ATTEMPTS: usize = 5;
 
 /// On the path, or where a system keeps its servers.

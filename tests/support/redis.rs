@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::nginx::free_ports;
+use super::ports::{free_port, free_ports};
 use super::program::find_program;
 
 const START_LIMIT: Duration = Duration::from_secs(20);
-/// Another process may take a port between our asking for it and the server's binding it.
+/// A port is kept for a minute; after that somebody else may have it.
 const ATTEMPTS: usize = 5;
 /// A node of a cluster listens on a second port, which is this much higher unless it is told otherwise.
 const BUS: &str = "--cluster-port";
@@ -39,8 +39,7 @@ impl Redis {
     pub fn start_with(more: &[&str]) -> Self {
         let more: Vec<String> = more.iter().map(|option| (*option).to_owned()).collect();
         for _ in 0..ATTEMPTS {
-            let port = free_ports(1).expect("a port is free")[0];
-            if let Some(redis) = Self::on(port, more.clone()) {
+            if let Some(redis) = Self::on(free_port(), more.clone()) {
                 return redis;
             }
         }
