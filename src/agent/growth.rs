@@ -6,67 +6,90 @@ use super::seat::Load;
 
 /// How long agents are watched before it is decided whether the last one stays.
 const TRIAL: Duration = Duration::from_millis(60);
-/// How much of a core, in percent, an agent has to add to what those before it could do by themselves.
-const GAIN: u32 = 20;
+/// How long the transfers from before a new agent put off that it is judged.
+const LONGEST_TRIAL: Duration = Duration::from_secs(2);
+/// What is carried with a new agent, in percent of what was carried without it, if it stays; and below which it goes later:
+/// those before it would not be saturated with so much.
+const STAYS: u64 = 115;
+const GOES: u64 = 75;
 /// How long there are no more agents after one did not stay, at first and at most.
 const PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// An agent joins when each one keeps a core busy, and stays if together they do more than one less could do: where no core
-/// is free, because the server or the caller need theirs, one more agent only means smaller turns and more waking.
+/// An agent joins when each one keeps a core busy, and stays if together they carry more than before: where no core is free,
+/// because the server or the caller need theirs, one more agent only means smaller turns and more waking. It goes when
+/// those before it can easily carry it all.
 pub(super) struct Growth {
-    active: usize,
+    /// What those before it carried when an agent joined, in bytes a second: for each but the first.
+    carried: Vec<u64>,
     /// When to decide on the last agent; none while there is one only.
     review: Option<Instant>,
     /// The last agent has yet to stay for the first time.
-    on_trial: bool,
+    trial: Option<Trial>,
     pause: Duration,
     paused_until: Option<Instant>,
 }
 
+struct Trial {
+    /// How many transfers have yet to start until most of those from before have ended.
+    starts: usize,
+    until: Instant,
+}
+
 impl Default for Growth {
     fn default() -> Self {
-        Self { active: 1, review: None, on_trial: false, pause: PAUSE, paused_until: None }
+        Self { carried: Vec::new(), review: None, trial: None, pause: PAUSE, paused_until: None }
     }
 }
 
 impl Growth {
     /// How many agents take new transfers: the first ones.
     pub(super) fn active(&self) -> usize {
-        self.active
+        self.carried.len() + 1
     }
 
-    /// Decides anew. `loads` are those of the active agents.
+    /// Decides anew, as a transfer starts. `loads` are those of the active agents.
     pub(super) fn look(&mut self, now: Instant, loads: impl Iterator<Item = Load>, most: usize) {
-        let (mut shares, mut saturated) = (0, true);
-        for load in loads {
-            shares += u32::from(load.share);
+        let (mut in_flight, mut carried, mut saturated) = (0, 0, true);
+        for Load { transfers, work } in loads {
+            in_flight += transfers;
+            carried += work.rate;
             // One that has no transfer to share has nothing to gain.
-            saturated &= load.saturated && load.transfers > 1;
+            saturated &= work.saturated && transfers > 1;
+        }
+        if let Some(trial) = &mut self.trial
+            && trial.starts > 0
+            && now < trial.until
+        {
+            // Only what starts goes to the new one.
+            trial.starts -= 1;
+            self.review = Some(now + TRIAL);
         }
         if self.review.is_some_and(|review| review <= now) {
-            if shares < 100 * (self.active as u32 - 1) + GAIN {
+            let before = self.carried.last().copied().unwrap_or(0);
+            let enough = if self.trial.is_some() { STAYS } else { GOES };
+            if carried / enough < before / 100 {
                 self.shrink(now);
                 return;
             }
             self.review = Some(now + TRIAL);
-            if std::mem::take(&mut self.on_trial) {
+            if self.trial.take().is_some() {
                 self.pause = PAUSE;
             }
         }
         let paused = self.paused_until.is_some_and(|until| now < until);
-        if saturated && !self.on_trial && !paused && self.active < most {
-            self.active += 1;
-            self.on_trial = true;
+        if saturated && self.trial.is_none() && !paused && self.active() < most {
+            self.carried.push(carried);
+            self.trial = Some(Trial { starts: in_flight, until: now + LONGEST_TRIAL });
             self.review = Some(now + TRIAL);
         }
     }
 
     fn shrink(&mut self, now: Instant) {
-        self.active -= 1;
-        self.review = (self.active > 1).then_some(now + TRIAL);
+        self.carried.pop();
+        self.review = (!self.carried.is_empty()).then_some(now + TRIAL);
         self.paused_until = Some(now + self.pause);
-        if std::mem::take(&mut self.on_trial) {
+        if self.trial.take().is_some() {
             self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         }
     }
@@ -75,6 +98,7 @@ impl Growth {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::meter::Work;
 
     struct Agents(Growth, Instant);
 
@@ -83,42 +107,68 @@ mod tests {
             Self(Growth::default(), Instant::now())
         }
 
-        /// The active agents after so many milliseconds, when each of them has had that share.
-        fn after(&mut self, milliseconds: u64, share: u8) -> usize {
+        /// The active agents after so many milliseconds, when together they have carried so many thousand, and those transfers that
+        /// were there before the last one have ended.
+        fn after(&mut self, milliseconds: u64, carried: u64, saturated: bool) -> usize {
+            if let Some(trial) = &mut self.0.trial {
+                trial.starts = 0;
+            }
+            self.start(milliseconds, carried, saturated)
+        }
+
+        /// The same when one more transfer starts.
+        fn start(&mut self, milliseconds: u64, carried: u64, saturated: bool) -> usize {
             self.1 += Duration::from_millis(milliseconds);
-            let load = Load { transfers: 10, share, saturated: share >= 80 };
-            self.0.look(self.1, std::iter::repeat_n(load, self.0.active()), 3);
+            let active = self.0.active();
+            let work = Work { rate: 1000 * carried / active as u64, saturated };
+            self.0.look(self.1, std::iter::repeat_n(Load { transfers: 3, work }, active), 3);
             self.0.active()
         }
     }
 
     #[test]
-    fn agents_join_while_all_are_saturated_and_each_adds_to_what_is_done() {
+    fn agents_join_while_all_are_saturated_and_more_is_carried() {
         let mut agents = Agents::new();
-        assert_eq!(agents.after(0, 60), 1);
-        assert_eq!(agents.after(0, 95), 2);
-        assert_eq!(agents.after(10, 95), 2, "the second one is on trial");
-        assert_eq!(agents.after(50, 95), 3);
-        assert_eq!(agents.after(60, 95), 3, "there are no more");
-        assert_eq!(agents.after(60, 70), 2, "two can do it");
-        assert_eq!(agents.after(60, 70), 2);
-        assert_eq!(agents.after(60, 50), 1);
+        assert_eq!(agents.after(0, 60, false), 1);
+        assert_eq!(agents.after(0, 100, true), 2);
+        assert_eq!(agents.after(10, 180, true), 2, "the second one is on trial");
+        assert_eq!(agents.after(50, 180, true), 3);
+        assert_eq!(agents.after(60, 270, true), 3, "there are no more");
+        assert_eq!(agents.after(60, 140, false), 3);
+        assert_eq!(agents.after(60, 130, false), 2, "two can do it");
+        assert_eq!(agents.after(60, 80, false), 2);
+        assert_eq!(agents.after(59, 70, false), 2);
+        assert_eq!(agents.after(1, 70, false), 1);
     }
 
     #[test]
-    fn one_that_adds_nothing_goes_and_comes_back_later_each_time() {
+    fn one_with_whom_nothing_is_gained_goes_and_comes_back_later_each_time() {
         let mut agents = Agents::new();
-        assert_eq!(agents.after(0, 95), 2);
-        assert_eq!(agents.after(60, 45), 1);
-        assert_eq!(agents.after(499, 95), 1);
-        assert_eq!(agents.after(1, 95), 2);
-        assert_eq!(agents.after(60, 45), 1);
-        assert_eq!(agents.after(500, 95), 1);
-        assert_eq!(agents.after(500, 95), 2);
+        assert_eq!(agents.after(0, 100, true), 2);
+        assert_eq!(agents.after(60, 114, true), 1);
+        assert_eq!(agents.after(499, 100, true), 1);
+        assert_eq!(agents.after(1, 100, true), 2);
+        assert_eq!(agents.after(60, 100, false), 1);
+        assert_eq!(agents.after(500, 100, true), 1);
+        assert_eq!(agents.after(500, 100, true), 2);
         for _ in 0..20 {
-            agents.after(60, 45);
-            agents.after(31_000, 95);
+            agents.after(60, 100, false);
+            agents.after(31_000, 100, true);
         }
         assert_eq!(agents.0.active(), 2, "it is tried again in the end");
+    }
+
+    #[test]
+    fn a_new_agent_is_judged_by_what_starts_after_it() {
+        let mut agents = Agents::new();
+        assert_eq!(agents.start(0, 100, true), 2);
+        for _ in 0..3 {
+            assert_eq!(agents.start(100, 100, true), 2);
+        }
+        assert_eq!(agents.start(59, 100, true), 2, "the last of them has just started");
+        assert_eq!(agents.start(1, 100, true), 1);
+        assert_eq!(agents.start(500, 100, true), 2);
+        assert_eq!(agents.start(1999, 100, true), 2);
+        assert_eq!(agents.start(60, 100, true), 1, "where few start it is judged all the same");
     }
 }

@@ -1,39 +1,85 @@
-//! Whether an agent keeps a core busy. Never reads a clock.
+//! How much an agent does, and whether it keeps a core busy. Never reads a clock.
 
 use std::time::{Duration, Instant};
 
 /// How long the agent is watched for one verdict.
-const WINDOW: Duration = Duration::from_millis(20);
-/// The share of a core, in percent, from which on the agent is saturated, and below which it no longer is.
-const SATURATED: u8 = 80;
-const CALM: u8 = 40;
+pub(super) const WINDOW: Duration = Duration::from_millis(20);
+/// A longer time without a look says nothing of what the agent can carry.
+const LAPSE: Duration = Duration::from_millis(100);
+/// The share of a core, in percent, from which on the agent is saturated if it lasts, and below which it no longer is.
+const SATURATED: u128 = 80;
+const CALM: u128 = 40;
+/// How many windows it has to last: until then the rate is that of a start.
+const LASTS: u32 = 3;
+
+/// How much an agent does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Work {
+    /// What it carries, in bytes a second: half of it in the last window, the rest in those before.
+    pub(super) rate: u64,
+    /// It keeps a core busy.
+    pub(super) saturated: bool,
+}
 
 /// Compares the CPU time of an agent's thread with the time that has passed. A thread that would work but gets no core is
 /// not saturated: another one would get none either.
 #[derive(Default)]
 pub(super) struct Meter {
-    /// The time, and the CPU time then.
-    start: Option<(Instant, Duration)>,
-    share: u8,
-    saturated: bool,
+    /// The time, and the CPU time of the thread then.
+    on_thread: Option<(Instant, Duration)>,
+    /// For how many windows the agent has kept a core busy.
+    busy: u32,
+    /// The time, and what was carried until then.
+    carrying: Option<(Instant, u64)>,
+    work: Work,
 }
 
 impl Meter {
-    /// The share of a core in the last window, in percent, and whether the agent is saturated. `cpu` is asked once a window.
-    pub(super) fn look(&mut self, now: Instant, cpu: impl FnOnce() -> Duration) -> (u8, bool) {
-        let Some((since, before)) = self.start else {
-            self.start = Some((now, cpu()));
-            return (self.share, self.saturated);
-        };
-        let passed = now.saturating_duration_since(since);
-        if passed >= WINDOW {
-            let cpu = cpu();
-            let share = cpu.saturating_sub(before).as_nanos() * 100 / passed.as_nanos();
-            self.share = share.min(100) as u8;
-            self.saturated = self.share >= if self.saturated { CALM } else { SATURATED };
-            self.start = Some((now, cpu));
+    /// Another thread takes the agent up, or the same one again.
+    pub(super) fn begin(&mut self) {
+        self.on_thread = None;
+        self.busy = 0;
+        self.work.saturated = false;
+    }
+
+    /// What it was at the last look.
+    pub(super) fn work(&self) -> Work {
+        self.work
+    }
+
+    /// What the agent does. `cpu` and `carried` are asked once a window.
+    pub(super) fn look(&mut self, now: Instant, cpu: impl FnOnce() -> Duration, carried: impl FnOnce() -> u64) -> Work {
+        match self.on_thread {
+            None => self.on_thread = Some((now, cpu())),
+            Some((since, before)) => {
+                let passed = now.saturating_duration_since(since);
+                if passed >= WINDOW {
+                    let cpu = cpu();
+                    let share = cpu.saturating_sub(before).as_nanos() * 100 / passed.as_nanos();
+                    let still = share >= if self.work.saturated { CALM } else { SATURATED };
+                    self.busy = if still { self.busy.saturating_add(1) } else { 0 };
+                    self.work.saturated = self.busy >= LASTS;
+                    self.on_thread = Some((now, cpu));
+                }
+            }
         }
-        (self.share, self.saturated)
+        match self.carrying {
+            None => self.carrying = Some((now, carried())),
+            Some((since, before)) => {
+                let passed = now.saturating_duration_since(since);
+                if passed >= WINDOW {
+                    let carried = carried();
+                    let rate = (carried.wrapping_sub(before) as f64 / passed.as_secs_f64()) as u64;
+                    self.work.rate = match self.work.rate {
+                        _ if passed > LAPSE => 0,
+                        0 => rate,
+                        before => before / 2 + rate / 2,
+                    };
+                    self.carrying = Some((now, carried));
+                }
+            }
+        }
+        self.work
     }
 }
 
@@ -46,14 +92,34 @@ mod tests {
         let start = Instant::now();
         let mut meter = Meter::default();
         let mut at = |milliseconds: u64, cpu: u64| {
-            meter.look(start + Duration::from_millis(milliseconds), || Duration::from_millis(cpu)).1
+            let now = start + Duration::from_millis(milliseconds);
+            meter.look(now, || Duration::from_millis(cpu), || 0).saturated
         };
         assert!(!at(0, 5));
         assert!(!at(19, 24), "too early to tell");
-        assert!(at(20, 25));
-        assert!(at(40, 34), "half a core is not calm");
-        assert!(!at(60, 40));
-        assert!(!at(80, 50), "and not saturated either");
-        assert!(!at(10_080, 60));
+        assert!(!at(20, 25));
+        assert!(!at(40, 45));
+        assert!(at(60, 65), "it lasts");
+        assert!(at(80, 74), "half a core is not calm");
+        assert!(!at(100, 80));
+        assert!(!at(160, 110), "and not saturated either");
+        assert!(!at(10_160, 120));
+    }
+
+    #[test]
+    fn the_rate_follows_what_is_carried_whoever_runs_the_agent() {
+        let start = Instant::now();
+        let mut meter = Meter::default();
+        let at = |meter: &mut Meter, milliseconds: u64, carried: u64| {
+            meter.look(start + Duration::from_millis(milliseconds), || Duration::ZERO, || carried).rate
+        };
+        assert_eq!(at(&mut meter, 0, 5_000), 0, "what was before does not count");
+        assert_eq!(at(&mut meter, 100, 15_000), 100_000);
+        assert_eq!(at(&mut meter, 110, 90_000), 100_000, "within a window");
+        meter.begin();
+        assert_eq!(at(&mut meter, 200, 30_000), 125_000);
+        assert_eq!(at(&mut meter, 300, 30_000), 62_500);
+        assert_eq!(at(&mut meter, 500, 31_000), 0, "it was away");
+        assert_eq!(at(&mut meter, 550, 37_000), 120_000);
     }
 }

@@ -39,6 +39,8 @@ const MESSAGES_A_TURN: usize = 64;
 /// From this many transfers on it pays to tell libcurl that no idle connection can be found: it looks for one in time
 /// that grows with the number of connections, for each request of a burst.
 const BURST: usize = 32;
+/// A request is as much work as the carrying of so many bytes of bodies, or nearly.
+const A_REQUEST: u64 = 64 << 10;
 
 /// How long an agent rests before somebody looks after its idle connections.
 const REST: Duration = Duration::from_secs(1);
@@ -213,7 +215,7 @@ impl Agent {
     /// Works on a thread of the crew until there is nothing to do. `watching`: stays as long as connections are open.
     fn work(mut self: Box<Self>, mut watching: bool) {
         let mut ledger = sockets::open_ledger(std::mem::take(&mut self.ledger));
-        self.meter = Meter::default();
+        self.meter.begin();
         self.handle.set_held(true);
         loop {
             self.turn();
@@ -223,7 +225,8 @@ impl Agent {
             watching &= self.transfers.is_empty() && sockets::open() > 0;
             if self.is_idle() && !watching {
                 self.ledger = ledger.close();
-                self.handle.tell_share((0, false));
+                self.meter.begin();
+                self.handle.tell_work(self.meter.work());
                 self.handle.set_held(false);
                 match self.rest() {
                     None => return,
@@ -233,7 +236,7 @@ impl Agent {
                 self.handle.set_held(true);
                 continue;
             }
-            self.handle.tell_share(self.meter.look(Instant::now(), thread_time));
+            self.handle.tell_work(self.meter.look(Instant::now(), thread_time, sockets::carried));
             self.wait(None, || true);
         }
     }
@@ -562,6 +565,7 @@ impl Agent {
             let Ok(mut easy) = self.multi.remove2(easy.into_inner()) else { continue };
             // Before the caller may learn of the end, and start its next.
             self.handle.tell_transfers(self.transfers.len());
+            sockets::carry(A_REQUEST);
             match &result {
                 Ok(()) => {
                     Counters::add(&self.counters.completed);

@@ -3,7 +3,7 @@
 //! An agent is *awake* while a thread runs it, *asleep* while that thread waits for sockets, *at rest* while it has no
 //! thread because it has nothing to do, and *gone* in the end. A message rings for a sleeping agent and gets a resting one a thread.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::crew::{self, Place, Rested, Run};
 use super::message::Message;
+use super::meter::{WINDOW, Work};
 use crate::body::wake::Due;
 use crate::ffi::poll::Poll;
 
@@ -49,7 +50,7 @@ struct Seat<A> {
     looked_after: AtomicBool,
     /// See [`Load`].
     transfers: AtomicUsize,
-    share: AtomicU8,
+    rate: AtomicU64,
     saturated: AtomicBool,
 }
 
@@ -58,10 +59,7 @@ struct Seat<A> {
 pub(super) struct Load {
     /// In flight, and on their way.
     pub(super) transfers: usize,
-    /// Of a core, in percent, lately.
-    pub(super) share: u8,
-    /// It keeps a core busy.
-    pub(super) saturated: bool,
+    pub(super) work: Work,
 }
 
 struct Resting<A> {
@@ -121,7 +119,7 @@ impl<A: Run + 'static> Handle<A> {
             due: Due::default(),
             looked_after: AtomicBool::new(false),
             transfers: AtomicUsize::new(0),
-            share: AtomicU8::new(0),
+            rate: AtomicU64::new(0),
             saturated: AtomicBool::new(false),
         };
         Ok((Self(Arc::new(seat)), receiver))
@@ -160,15 +158,17 @@ impl<A: Run + 'static> Handle<A> {
         self.0.transfers.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The agent tells its share of a core, in percent, and whether it is saturated.
-    pub(super) fn tell_share(&self, (share, saturated): (u8, bool)) {
-        self.0.share.store(share, Ordering::Relaxed);
+    /// The agent tells how much it does.
+    pub(super) fn tell_work(&self, Work { rate, saturated }: Work) {
+        self.0.rate.store(rate, Ordering::Relaxed);
         self.0.saturated.store(saturated, Ordering::Relaxed);
     }
 
     pub(super) fn load(&self) -> Load {
         let transfers = self.0.transfers.load(Ordering::Relaxed);
-        Load { transfers, share: self.0.share.load(Ordering::Relaxed), saturated: self.is_saturated() }
+        // One at rest has nobody who would tell.
+        let rate = if self.has_rested(WINDOW) { 0 } else { self.0.rate.load(Ordering::Relaxed) };
+        Load { transfers, work: Work { rate, saturated: self.is_saturated() } }
     }
 
     /// Whether it had transfers at the end of its last turn, or expects one since.

@@ -9,6 +9,7 @@ use libc::c_char;
 use zeroize::Zeroize as _;
 
 use super::options::Live;
+use super::sockets;
 
 /// A transfer and what its easy handle points to.
 ///
@@ -50,13 +51,16 @@ pub(crate) fn easy<T: Callbacks>(transfer: T) -> Easy2<Held<T>> {
 
 impl<T: Callbacks> Handler for Held<T> {
     fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
+        sockets::carry(data.len() as u64);
         self.transfer.on_write(data)
     }
 
     fn read(&mut self, data: &mut [u8]) -> Result<usize, ReadError> {
         // SAFETY: `easy` made the handle that owns this value and the pointer in one go, and neither changes after.
         let live = unsafe { Live::new(self.raw) };
-        self.transfer.on_read(live, data)
+        let written = self.transfer.on_read(live, data)?;
+        sockets::carry(written as u64);
+        Ok(written)
     }
 
     fn seek(&mut self, whence: std::io::SeekFrom) -> SeekResult {

@@ -21,6 +21,8 @@ pub(crate) struct Ledger {
     open: usize,
     /// Sockets of which somebody wants to know how they ended.
     marked: Vec<Weak<Marked>>,
+    /// See [`carry`].
+    carried: u64,
 }
 
 impl Ledger {
@@ -57,6 +59,16 @@ impl Drop for OpenLedger {
 /// Calls `with` with the ledger of this thread, if it has one and is not being torn down.
 fn in_ledger<R>(with: impl FnOnce(&mut Ledger) -> R) -> Option<R> {
     LEDGER.try_with(|ledger| ledger.borrow_mut().as_mut().map(with)).ok().flatten()
+}
+
+/// Notes that bytes of bodies went by, or what is worth as many.
+pub(crate) fn carry(bytes: u64) {
+    in_ledger(|ledger| ledger.carried = ledger.carried.wrapping_add(bytes));
+}
+
+/// All that was noted by [`carry`] in this thread's ledger.
+pub(crate) fn carried() -> u64 {
+    in_ledger(|ledger| ledger.carried).unwrap_or(0)
 }
 
 /// How much of a connection the other side had heard at a moment; asked later whether it has heard more.
