@@ -56,7 +56,7 @@ impl Meter {
                 if passed >= WINDOW {
                     let cpu = cpu();
                     let share = cpu.saturating_sub(before).as_nanos() * 100 / passed.as_nanos();
-                    let still = share >= if self.work.saturated { CALM } else { SATURATED };
+                    let still = share >= if self.busy > 0 { CALM } else { SATURATED };
                     self.busy = if still { self.busy.saturating_add(1) } else { 0 };
                     self.work.saturated = self.busy >= LASTS;
                     self.on_thread = Some((now, cpu));
@@ -98,12 +98,12 @@ mod tests {
         assert!(!at(0, 5));
         assert!(!at(19, 24), "too early to tell");
         assert!(!at(20, 25));
-        assert!(!at(40, 45));
-        assert!(at(60, 65), "it lasts");
-        assert!(at(80, 74), "half a core is not calm");
-        assert!(!at(100, 80));
-        assert!(!at(160, 110), "and not saturated either");
-        assert!(!at(10_160, 120));
+        assert!(!at(40, 35));
+        assert!(at(60, 45), "it lasts");
+        assert!(at(80, 54), "half a core is not calm");
+        assert!(!at(100, 60));
+        assert!(!at(160, 90), "and not saturated either");
+        assert!(!at(10_160, 100));
     }
 
     #[test]

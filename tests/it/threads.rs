@@ -211,7 +211,7 @@ fn a_saturated_agent_is_joined_by_another_one() {
     let server = Server::faults();
     let busy = |most: usize| {
         let client = HttpClient::builder().agents(most).build().unwrap();
-        let time = if most > 1 { Duration::from_secs(20) } else { Duration::from_secs(2) };
+        let time = if most > 1 { Duration::from_secs(60) } else { Duration::from_secs(2) };
         let end = Instant::now() + time;
         // Each of them always has a request under way, so that the agent has no rest.
         let lanes = (0..8).map(|_| async {
