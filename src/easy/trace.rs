@@ -45,7 +45,8 @@ mod on {
     use crate::port::port;
     use crate::secret::without_secrets;
 
-    pub(in crate::easy) struct Trace(tracing::Span);
+    /// Nothing where nobody listens, which is nearly always: many transfers may wait.
+    pub(in crate::easy) struct Trace(Option<Box<tracing::Span>>);
 
     impl Trace {
         pub(in crate::easy) fn begin(request: &Request<()>) -> Self {
@@ -69,44 +70,45 @@ mod on {
                 network.protocol.version = Empty,
                 error.type = Empty,
             );
-            // What takes work is done for a subscriber only.
-            if !span.is_disabled() {
-                span.record("url.full", without_secrets(uri));
-                span.record("server.port", port(uri));
-                if let Some(Resent(count)) = request.extensions().get().filter(|Resent(count)| *count > 0) {
-                    span.record("http.request.resend_count", count);
-                }
+            if span.is_disabled() {
+                return Self(None);
             }
-            Self(span)
+            // What takes work is done for a subscriber only.
+            span.record("url.full", without_secrets(uri));
+            span.record("server.port", port(uri));
+            if let Some(Resent(count)) = request.extensions().get().filter(|Resent(count)| *count > 0) {
+                span.record("http.request.resend_count", count);
+            }
+            Self(Some(Box::new(span)))
         }
 
         pub(in crate::easy) fn responded(&self, head: &Head) {
-            if self.0.is_disabled() {
-                return;
-            }
+            let Some(span) = self.0.as_deref() else { return };
             let status = head.status();
-            self.0.record("http.response.status_code", status.as_u16());
+            span.record("http.response.status_code", status.as_u16());
             if status.is_client_error() || status.is_server_error() {
-                self.0.record("error.type", status.as_str());
-                self.0.record("otel.status_code", "ERROR");
+                span.record("error.type", status.as_str());
+                span.record("otel.status_code", "ERROR");
             }
-            self.0.record("network.protocol.version", version(head.version()));
+            span.record("network.protocol.version", version(head.version()));
             if let Some(remote) = head.facts().and_then(|facts| facts.remote?.read()) {
-                self.0.record("network.peer.address", tracing::field::display(remote.ip()));
-                self.0.record("network.peer.port", remote.port());
+                span.record("network.peer.address", tracing::field::display(remote.ip()));
+                span.record("network.peer.port", remote.port());
             }
-            tracing::debug!(parent: &self.0, status = status.as_u16(), "head received");
+            tracing::debug!(parent: span, status = status.as_u16(), "head received");
         }
 
         pub(in crate::easy) fn completed(&self, received: u64) {
-            self.0.record("http.response.body.size", received);
-            tracing::debug!(parent: &self.0, "complete");
+            let Some(span) = self.0.as_deref() else { return };
+            span.record("http.response.body.size", received);
+            tracing::debug!(parent: span, "complete");
         }
 
         pub(in crate::easy) fn failed(&self, error: &Error) {
-            self.0.record("error.type", error.kind().name());
-            self.0.record("otel.status_code", "ERROR");
-            tracing::debug!(parent: &self.0, error = %error.chain(), "failed");
+            let Some(span) = self.0.as_deref() else { return };
+            span.record("error.type", error.kind().name());
+            span.record("otel.status_code", "ERROR");
+            tracing::debug!(parent: span, error = %error.chain(), "failed");
         }
     }
 
