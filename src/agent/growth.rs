@@ -65,10 +65,11 @@ impl Growth {
             trial.starts -= 1;
             self.review = Some(now + TRIAL);
         }
-        if self.review.is_some_and(|review| review <= now) {
-            let before = self.carried.last().copied().unwrap_or(0);
+        if let Some(before) = self.carried.last()
+            && self.review.is_some_and(|review| review <= now)
+        {
             let enough = if self.trial.is_some() { STAYS } else { GOES };
-            if carried / enough < before / 100 {
+            if carried * 100 < before * enough {
                 self.shrink(now);
                 return;
             }
@@ -107,8 +108,8 @@ mod tests {
             Self(Growth::default(), Instant::now())
         }
 
-        /// The active agents after so many milliseconds, when together they have carried so many thousand, and those transfers that
-        /// were there before the last one have ended.
+        /// The active agents after so many milliseconds, when together they have carried so many thousand, and those
+        /// transfers that were there before the last one have ended.
         fn after(&mut self, milliseconds: u64, carried: u64, saturated: bool) -> usize {
             if let Some(trial) = &mut self.0.trial {
                 trial.starts = 0;

@@ -25,61 +25,62 @@ pub(super) struct Work {
 /// not saturated: another one would get none either.
 #[derive(Default)]
 pub(super) struct Meter {
-    /// The time, and the CPU time of the thread then.
-    on_thread: Option<(Instant, Duration)>,
+    /// Of the CPU time of the thread.
+    on_thread: Window<Duration>,
     /// For how many windows the agent has kept a core busy.
     busy: u32,
-    /// The time, and what was carried until then.
-    carrying: Option<(Instant, u64)>,
+    /// Of what was carried.
+    carrying: Window<u64>,
     work: Work,
 }
 
 impl Meter {
-    /// Another thread takes the agent up, or the same one again.
-    pub(super) fn begin(&mut self) {
-        self.on_thread = None;
+    /// Another thread takes the agent up, or the same one again. Returns what is known of its work all the same.
+    pub(super) fn begin(&mut self) -> Work {
+        self.on_thread = Window::default();
         self.busy = 0;
         self.work.saturated = false;
-    }
-
-    /// What it was at the last look.
-    pub(super) fn work(&self) -> Work {
         self.work
     }
 
     /// What the agent does. `cpu` and `carried` are asked once a window.
     pub(super) fn look(&mut self, now: Instant, cpu: impl FnOnce() -> Duration, carried: impl FnOnce() -> u64) -> Work {
-        match self.on_thread {
-            None => self.on_thread = Some((now, cpu())),
-            Some((since, before)) => {
-                let passed = now.saturating_duration_since(since);
-                if passed >= WINDOW {
-                    let cpu = cpu();
-                    let share = cpu.saturating_sub(before).as_nanos() * 100 / passed.as_nanos();
-                    let still = share >= if self.busy > 0 { CALM } else { SATURATED };
-                    self.busy = if still { self.busy.saturating_add(1) } else { 0 };
-                    self.work.saturated = self.busy >= LASTS;
-                    self.on_thread = Some((now, cpu));
-                }
-            }
+        if let Some((passed, before, cpu)) = self.on_thread.over(now, cpu) {
+            let share = cpu.saturating_sub(before).as_nanos() * 100 / passed.as_nanos();
+            let still = share >= if self.busy > 0 { CALM } else { SATURATED };
+            self.busy = if still { self.busy.saturating_add(1) } else { 0 };
+            self.work.saturated = self.busy >= LASTS;
         }
-        match self.carrying {
-            None => self.carrying = Some((now, carried())),
-            Some((since, before)) => {
-                let passed = now.saturating_duration_since(since);
-                if passed >= WINDOW {
-                    let carried = carried();
-                    let rate = (carried.wrapping_sub(before) as f64 / passed.as_secs_f64()) as u64;
-                    self.work.rate = match self.work.rate {
-                        _ if passed > LAPSE => 0,
-                        0 => rate,
-                        before => before / 2 + rate / 2,
-                    };
-                    self.carrying = Some((now, carried));
-                }
-            }
+        if let Some((passed, before, carried)) = self.carrying.over(now, carried) {
+            let rate = (carried.wrapping_sub(before) as f64 / passed.as_secs_f64()) as u64;
+            self.work.rate = match self.work.rate {
+                _ if passed > LAPSE => 0,
+                0 => rate,
+                before => before / 2 + rate / 2,
+            };
         }
         self.work
+    }
+}
+
+/// The time, and a value that only grows, as they were when it began.
+#[derive(Default)]
+struct Window<T>(Option<(Instant, T)>);
+
+impl<T: Copy> Window<T> {
+    /// How long it was, and the value before and now, if it is over. Another one begins then.
+    fn over(&mut self, now: Instant, value: impl FnOnce() -> T) -> Option<(Duration, T, T)> {
+        let Some((since, before)) = self.0 else {
+            self.0 = Some((now, value()));
+            return None;
+        };
+        let passed = now.saturating_duration_since(since);
+        if passed < WINDOW {
+            return None;
+        }
+        let value = value();
+        self.0 = Some((now, value));
+        Some((passed, before, value))
     }
 }
 

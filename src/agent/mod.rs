@@ -239,8 +239,8 @@ impl Agents {
         if active == 1 || !home.is_saturated() {
             return home.clone();
         }
-        let idlest = handles[..active].iter().min_by_key(|handle| handle.load().transfers).unwrap_or(home);
-        if idlest.load().transfers + 1 < home.load().transfers { idlest.clone() } else { home.clone() }
+        let idlest = handles[..active].iter().min_by_key(|handle| handle.transfers()).unwrap_or(home);
+        if idlest.transfers() + 1 < home.transfers() { idlest.clone() } else { home.clone() }
     }
 
     pub(crate) fn counters(&self) -> &Counters {

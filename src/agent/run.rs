@@ -225,8 +225,7 @@ impl Agent {
             watching &= self.transfers.is_empty() && sockets::open() > 0;
             if self.is_idle() && !watching {
                 self.ledger = ledger.close();
-                self.meter.begin();
-                self.handle.tell_work(self.meter.work());
+                self.handle.tell_work(self.meter.begin());
                 self.handle.set_held(false);
                 match self.rest() {
                     None => return,

@@ -165,15 +165,19 @@ impl<A: Run + 'static> Handle<A> {
     }
 
     pub(super) fn load(&self) -> Load {
-        let transfers = self.0.transfers.load(Ordering::Relaxed);
         // One at rest has nobody who would tell.
         let rate = if self.has_rested(WINDOW) { 0 } else { self.0.rate.load(Ordering::Relaxed) };
-        Load { transfers, work: Work { rate, saturated: self.is_saturated() } }
+        Load { transfers: self.transfers(), work: Work { rate, saturated: self.is_saturated() } }
     }
 
-    /// Whether it had transfers at the end of its last turn, or expects one since.
+    /// Those in flight at the end of its last turn, and those it expects since.
+    pub(super) fn transfers(&self) -> usize {
+        self.0.transfers.load(Ordering::Relaxed)
+    }
+
+    /// Whether it has any, as [`transfers`](Self::transfers) tells.
     pub(super) fn has_transfers(&self) -> bool {
-        self.0.transfers.load(Ordering::Relaxed) > 0
+        self.transfers() > 0
     }
 
     pub(super) fn is_saturated(&self) -> bool {

@@ -104,8 +104,9 @@ impl HttpClientBuilder {
     }
 
     /// The most agents that drive the client's transfers, each on a core and with connections of its own. One is enough
-    /// for many thousands of requests; another joins when all there are keep a core busy each, and requests to a busy
-    /// origin are spread over them. 0 and the default: as many as the machine has cores, but no more than 4.
+    /// for many thousands of requests; another joins when all there are keep a core busy each, stays if they carry more
+    /// with it, and requests to a busy origin are spread over them. 0 and the default: as many as the machine has cores,
+    /// but no more than 4.
     ///
     /// With the default, and no [`connection_cache_size`](Self::connection_cache_size), a thread that waits in a blocking
     /// call while others do may also be given an agent to run by itself, which spares it two changes of threads. There are

@@ -18,9 +18,9 @@
 //! - `redis` (feature `redis`): real Redis servers, alone or as a cluster.
 //! - [`Tinyproxy`], [`Squid`], [`Danted`]: real proxies. [`Socks`]: one of our own that tells what it was asked.
 //!
-//! Ports are chosen by the system; [`free_port`] is one at which nobody listens. Each server stops when it is dropped, closes its connections and joins its
-//! threads, so keep it in a variable and not in a `static`. Tests await events (`wait_for_requests`, `wait_open`,
-//! `wait_for_close`) rather than sleep.
+//! Ports are chosen by the system; [`free_port`] is one at which nobody listens. Each server stops when it is dropped,
+//! closes its connections and joins its threads, so keep it in a variable and not in a `static`. Tests await events
+//! (`wait_for_requests`, `wait_open`, `wait_for_close`) rather than sleep.
 //!
 //! ```ignore
 //! let server = Server::start(|request, responder| responder.text(200, &request.target));

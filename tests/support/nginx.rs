@@ -29,12 +29,10 @@ use tempfile::TempDir;
 
 use super::canned::pattern;
 use super::certs::{Authority, BadCert, Leaf};
-use super::ports::free_ports;
+use super::ports::{ATTEMPTS, free_ports};
 use super::program::find_program;
 
 const START_LIMIT: Duration = Duration::from_secs(10);
-/// A port is kept for a minute; after that somebody else may have it.
-const ATTEMPTS: usize = 5;
 
 /// A running nginx; killed and its directory removed when dropped.
 pub struct Nginx {

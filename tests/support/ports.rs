@@ -3,6 +3,10 @@
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
+/// How often a program is started at other ports, if it does not get those: one is kept for a minute, and then somebody else
+/// may have it.
+pub(super) const ATTEMPTS: usize = 5;
+
 /// Different ports for programs that bind them within a minute. Until somebody does, connecting to one is refused.
 pub fn free_ports(n: usize) -> io::Result<Vec<u16>> {
     let listeners = (0..n).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<io::Result<Vec<_>>>()?;

@@ -9,11 +9,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::ports::free_ports;
+use super::ports::{ATTEMPTS, free_ports};
 
 const START_LIMIT: Duration = Duration::from_secs(20);
-/// A port is kept for a minute; after that somebody else may have it.
-const ATTEMPTS: usize = 5;
 
 /// On the path, or where a system keeps its servers.
 pub(super) fn find_program(name: &str) -> Option<PathBuf> {

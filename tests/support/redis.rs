@@ -11,12 +11,10 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::ports::{free_port, free_ports};
+use super::ports::{ATTEMPTS, free_port, free_ports};
 use super::program::find_program;
 
 const START_LIMIT: Duration = Duration::from_secs(20);
-/// A port is kept for a minute; after that somebody else may have it.
-const ATTEMPTS: usize = 5;
 /// A node of a cluster listens on a second port, which is this much higher unless it is told otherwise.
 const BUS: &str = "--cluster-port";
 
