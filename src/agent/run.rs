@@ -441,6 +441,11 @@ impl Agent {
             }
             _ => None,
         };
+        if let Some(bytes) = entry.transfer().falls_silent(now)
+            && let Slot::Running(easy) = entry
+        {
+            options::Live::of_running(easy).tell_of(bytes);
+        }
         match entry.transfer().attend(now, progress) {
             Verdict::Stay => {}
             Verdict::Resume(receiving, sending) => {

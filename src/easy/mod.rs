@@ -11,6 +11,7 @@
 //! - [`transfer`]: libcurl's callbacks.
 //! - [`trace`]: a span for each transfer.
 //! - [`watch`]: time limits that libcurl has not.
+//! - [`bulk`]: when the agent is told only of much at once.
 //! - [`stream`]: what is sent after a switch of protocols.
 //! - [`failure`]: libcurl's error codes become errors.
 //! - [`pool`]: handles that wait to be used again.
@@ -19,6 +20,7 @@ use curl::easy::Easy2;
 
 use crate::ffi::held::Held;
 
+mod bulk;
 mod failure;
 pub(crate) mod options;
 pub(crate) mod pool;

@@ -8,8 +8,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use curl::easy::{ReadError, SeekResult, WriteError};
-use http::{StatusCode, Uri};
+use http::{StatusCode, Uri, Version};
 
+use super::bulk::Bulk;
 use super::prepare::{Shape, is_plain};
 use super::stream::Stream;
 use super::trace::Trace;
@@ -72,6 +73,8 @@ struct Active {
     /// A little after libcurl's own time limit, which it does not watch while the transfer waits for a connection.
     give_up: Option<Instant>,
     watch: Option<Box<Watch>>,
+    /// Present where a large body comes on a connection that nobody shares.
+    bulk: Option<Box<Bulk>>,
     /// From the first line on.
     head: Option<Box<HeadParser>>,
     /// Lives as long as the transfer.
@@ -174,6 +177,7 @@ impl Transfer {
             machine,
             give_up: limit.and_then(|limit| Instant::now().checked_add(limit)?.checked_add(LATENESS)),
             watch,
+            bulk: None,
             head: None,
             trace,
             uri,
@@ -261,7 +265,8 @@ impl Transfer {
         let active = self.active.as_ref()?;
         let watch = active.watch.as_deref().map(Watch::next);
         let again = active.stream.as_deref().and_then(Stream::again);
-        [active.machine.deadline(), active.give_up, watch, again].into_iter().flatten().min()
+        let bulk = active.bulk.as_deref().and_then(Bulk::next);
+        [active.machine.deadline(), active.give_up, watch, again, bulk].into_iter().flatten().min()
     }
 
     /// Looks after a transfer outside libcurl's callbacks: its control was used, or its time may be up.
@@ -281,6 +286,12 @@ impl Transfer {
     pub(crate) fn is_watched(&self, now: Instant) -> bool {
         let watch = self.active.as_ref().and_then(|active| active.watch.as_ref());
         watch.is_some_and(|watch| watch.next() <= now)
+    }
+
+    /// How much the agent is to be told of at once from now on, if that has changed because of time.
+    pub(crate) fn falls_silent(&mut self, now: Instant) -> Option<u32> {
+        let active = self.active.as_mut()?;
+        active.bulk.as_mut()?.look(active.received, now)
     }
 
     /// Ends the transfer with an error of this side.
@@ -450,6 +461,9 @@ impl Active {
             self.failure.get_or_insert(Error::new(ErrorKind::TooLarge).with_detail(detail));
             return false;
         }
+        if head.version() <= Version::HTTP_11 {
+            self.bulk = body_length.and_then(|length| Bulk::new(length, Instant::now)).map(Box::new);
+        }
         let head = head.with_facts(Facts {
             uri: self.uri.clone(),
             local: live.local(),
@@ -483,7 +497,7 @@ impl Active {
         }
     }
 
-    fn receive(&mut self, data: &[u8]) -> Result<usize, WriteError> {
+    fn receive(&mut self, live: Live<'_>, data: &[u8]) -> Result<usize, WriteError> {
         if let Some(head) = self.held_back.take()
             && !self.respond(head)
         {
@@ -495,6 +509,12 @@ impl Active {
         if self.received > self.max_size {
             self.failure.get_or_insert_with(|| too_large(self.max_size));
             return Ok(0);
+        }
+        if let Some(bulk) = &mut self.bulk
+            && let Some(bytes) = bulk.received(self.received, Instant::now)
+        {
+            live.tell_of(bytes);
+            self.control.look();
         }
         let mut rest = &data[seen..];
         self.seen -= seen;
@@ -604,9 +624,9 @@ impl Callbacks for Transfer {
         }
     }
 
-    fn on_write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
+    fn on_write(&mut self, live: Live<'_>, data: &[u8]) -> Result<usize, WriteError> {
         let Some(active) = &mut self.active else { return Ok(0) };
-        active.guard(|active| active.receive(data)).unwrap_or(Ok(0))
+        active.guard(|active| active.receive(live, data)).unwrap_or(Ok(0))
     }
 
     fn on_read(&mut self, live: Live<'_>, room: &mut [u8]) -> Result<usize, ReadError> {

@@ -30,7 +30,7 @@ unsafe impl<T: Send> Send for Held<T> {}
 /// What libcurl calls during a transfer, with access to what it knows of it.
 pub(crate) trait Callbacks {
     fn on_header(&mut self, live: Live<'_>, line: &[u8]) -> bool;
-    fn on_write(&mut self, data: &[u8]) -> Result<usize, WriteError>;
+    fn on_write(&mut self, live: Live<'_>, data: &[u8]) -> Result<usize, WriteError>;
     fn on_read(&mut self, live: Live<'_>, room: &mut [u8]) -> Result<usize, ReadError>;
     fn on_seek(&mut self, to: std::io::SeekFrom) -> SeekResult;
     /// Received and sent, each with its total where that is known.
@@ -52,7 +52,9 @@ pub(crate) fn easy<T: Callbacks>(transfer: T) -> Easy2<Held<T>> {
 impl<T: Callbacks> Handler for Held<T> {
     fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
         sockets::carry(data.len() as u64);
-        self.transfer.on_write(data)
+        // SAFETY: as in `header`.
+        let live = unsafe { Live::new(self.raw) };
+        self.transfer.on_write(live, data)
     }
 
     fn read(&mut self, data: &mut [u8]) -> Result<usize, ReadError> {

@@ -6,11 +6,11 @@ use std::ptr;
 use std::sync::OnceLock;
 
 use curl::easy::Easy2;
-use curl::multi::{Easy2Handle, Multi};
+use curl::multi::{Easy2Handle, Multi, Socket};
 use libc::{c_char, c_int, c_long};
 use zeroize::Zeroizing;
 
-use super::sockets::Mark;
+use super::sockets::{self, Mark};
 use crate::head::Address;
 
 pub(super) fn check(code: curl_sys::CURLcode) -> Result<(), curl::Error> {
@@ -289,13 +289,25 @@ impl<'a> Live<'a> {
         value
     }
 
-    /// Marks the connection of the transfer as it is now (`CURLINFO_ACTIVESOCKET`).
-    pub(crate) fn mark(self) -> Option<Mark> {
+    /// The socket of the transfer's connection (`CURLINFO_ACTIVESOCKET`).
+    fn socket(self) -> Option<Socket> {
         const ACTIVE_SOCKET: curl_sys::CURLINFO = 0x50_0000 + 44;
         let mut socket: curl_sys::curl_socket_t = -1;
         // SAFETY: the info writes one socket.
         let code = unsafe { curl_sys::curl_easy_getinfo(self.raw, ACTIVE_SOCKET, &raw mut socket) };
-        if code == curl_sys::CURLE_OK && socket >= 0 { Mark::set(socket) } else { None }
+        (code == curl_sys::CURLE_OK && socket >= 0).then_some(socket)
+    }
+
+    /// Marks the connection of the transfer as it is now.
+    pub(crate) fn mark(self) -> Option<Mark> {
+        Mark::set(self.socket()?)
+    }
+
+    /// From now on the transfer's connection counts as readable when this much can be read of it, or its end.
+    pub(crate) fn tell_of(self, bytes: u32) {
+        if let Some(socket) = self.socket() {
+            sockets::tell_of(socket, bytes);
+        }
     }
 
     /// Whether the transfer goes through a proxy (`CURLINFO_USED_PROXY`, since libcurl 8.7).

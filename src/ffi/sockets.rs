@@ -187,6 +187,19 @@ fn hold_back(socket: Socket, hold: bool) {
 #[cfg(not(target_os = "linux"))]
 fn hold_back(_socket: Socket, _hold: bool) {}
 
+/// From now on the socket counts as readable when this much can be read of it, or its end (`SO_RCVLOWAT`). Where the system
+/// cannot do that, any byte counts as ever.
+#[cfg(target_os = "linux")]
+pub(super) fn tell_of(socket: Socket, bytes: u32) {
+    let bytes = c_int::try_from(bytes).unwrap_or(c_int::MAX);
+    let length = size_of::<c_int>() as libc::socklen_t;
+    // SAFETY: the kernel reads an int from there; a number that is no socket is an error.
+    unsafe { libc::setsockopt(socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT, (&raw const bytes).cast(), length) };
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn tell_of(_socket: Socket, _bytes: u32) {}
+
 /// How many sockets of connections are open, by the ledger of this thread. libcurl watches others too, such as its
 /// resolver's.
 pub(crate) fn open() -> usize {

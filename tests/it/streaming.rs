@@ -1,8 +1,8 @@
 //! Bodies that stream, in both directions. What arrives whole is in `basics.rs`.
 
 use std::io::{self, Read};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,8 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use marmot::prelude::*;
 use marmot::{AsyncBody, Body};
 
+#[cfg(target_os = "linux")]
+use crate::support::low_water_mark;
 use crate::support::{BodyMode, Server, pattern};
 
 #[test]
@@ -112,6 +114,57 @@ fn a_slow_body_arrives_byte_by_byte() {
     }
     assert_eq!(all.len(), 20);
     assert!(reads > 5, "{reads} reads: the bytes came as they were sent");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_fast_body_comes_in_large_pieces_and_is_not_held_up_where_it_slows_down() {
+    const FAST: usize = 24 << 20;
+    const SLOW: usize = 100;
+    let (seen, is_seen) = mpsc::channel();
+    let is_seen = Mutex::new(is_seen);
+    let server = Server::start(move |request, responder| {
+        if request.target == "/small" {
+            return responder.text(200, "small");
+        }
+        let length = (2 * FAST + SLOW).to_string();
+        responder.head(200, &[("Content-Length", &length)])?;
+        responder.body(&pattern(FAST))?;
+        for _ in 0..SLOW {
+            // The next byte comes when the client has this one.
+            responder.body(b"x")?;
+            let _ = is_seen.lock().unwrap().recv_timeout(Duration::from_secs(10));
+        }
+        responder.body(&pattern(FAST))
+    });
+    let client = HttpClient::new().unwrap();
+    let mut most = 0;
+    // Beside other work a body may not be fast.
+    let end = Instant::now() + Duration::from_secs(60);
+    while most <= 1 && Instant::now() < end {
+        let mut response = client.get(server.url("/large")).unwrap();
+        let body = response.body_mut();
+        let mut buffer = vec![0; 1 << 20];
+        for piece in 0..24 {
+            body.read_exact(&mut buffer).unwrap();
+            assert!(piece > 0 || buffer[..] == pattern(1 << 20));
+            most = most.max(low_water_mark(server.addr()));
+        }
+        for byte in 0..SLOW {
+            let start = Instant::now();
+            body.read_exact(&mut buffer[..1]).unwrap();
+            assert_eq!(buffer[0], b'x');
+            assert!(start.elapsed() < Duration::from_secs(5), "byte {byte} came after {:?}", start.elapsed());
+            seen.send(()).unwrap();
+        }
+        let mut rest = Vec::new();
+        body.read_to_end(&mut rest).unwrap();
+        assert!(rest == pattern(FAST));
+        assert_eq!(low_water_mark(server.addr()), 1, "the next answer may be short");
+        assert_eq!(client.get(server.url("/small")).unwrap().text().unwrap(), "small");
+    }
+    assert_eq!(server.accepted(), 1);
+    assert!(most > 1, "no body was fast");
 }
 
 #[test]

@@ -59,6 +59,8 @@ mod standin;
 pub mod webdriver;
 pub mod websocket;
 
+#[cfg(target_os = "linux")]
+pub use canned::sys::low_water_mark;
 pub use canned::sys::raise_descriptor_limit;
 pub use canned::{Canned, pattern};
 pub use certs::{Authority, BadCert, Leaf};

@@ -2,7 +2,13 @@
 #![allow(unsafe_code, reason = "std has neither SO_LINGER nor poll")]
 
 use std::io;
+#[cfg(target_os = "linux")]
+use std::mem::ManuallyDrop;
+#[cfg(target_os = "linux")]
+use std::net::SocketAddr;
 use std::net::{TcpListener, TcpStream};
+#[cfg(target_os = "linux")]
+use std::os::fd::FromRawFd;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
@@ -78,4 +84,24 @@ pub fn raise_descriptor_limit(wanted: u64) {
     // SAFETY: `limit` was filled in above.
     let result = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
     assert_eq!(result, 0, "setrlimit: {}", io::Error::last_os_error());
+}
+
+/// How much has to arrive until the sockets of this process that are connected to there count as readable: the largest
+/// `SO_RCVLOWAT` of them, or 0 if there are none.
+#[cfg(target_os = "linux")]
+pub fn low_water_mark(peer: SocketAddr) -> i32 {
+    let open = std::fs::read_dir("/proc/self/fd").expect("a process can look at its own descriptors");
+    let numbers = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let marks = numbers.filter_map(|number| {
+        // SAFETY: it is asked and never closed; what is no socket, or was closed meanwhile, answers with an error.
+        let socket = ManuallyDrop::new(unsafe { TcpStream::from_raw_fd(number) });
+        (socket.peer_addr().ok()? == peer).then_some(())?;
+        let mut mark: libc::c_int = 0;
+        let mut size = size_of::<libc::c_int>() as libc::socklen_t;
+        let value = (&raw mut mark).cast();
+        // SAFETY: the kernel writes at most `size` bytes into `mark`.
+        let result = unsafe { libc::getsockopt(number, libc::SOL_SOCKET, libc::SO_RCVLOWAT, value, &raw mut size) };
+        (result == 0).then_some(mark)
+    });
+    marks.max().unwrap_or(0)
 }
