@@ -573,8 +573,9 @@ pub trait Configurable: Sealed + Sized {
         })
     }
 
-    /// The most bytes of a request's body handed to a connection at once, 16 KiB to 2 MiB. Default: 64 KiB for bodies in
-    /// memory up to that size, 512 KiB for others.
+    /// The most bytes of a request's body handed to a connection at once, 16 KiB to 2 MiB. Each upload takes as much memory
+    /// beside its body. Default: for bodies in memory 64 KiB up to that size, and for larger ones a quarter of it, but 256 KiB
+    /// at least; 512 KiB for others.
     ///
     /// (`CURLOPT_UPLOAD_BUFFERSIZE`)
     #[must_use]

@@ -1,6 +1,7 @@
 //! A request becomes an easy handle that is ready to go. Runs on the caller's thread; sends nothing.
 
 use std::ffi::CString;
+use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,10 +29,13 @@ use crate::ffi::{options, ws};
 use crate::handler::{Control, Handler};
 use crate::secret::secret_value;
 
-/// Uploads from memory beyond this get libcurl's large buffer.
-const LARGE_UPLOAD: usize = 64 << 10;
-/// libcurl's buffer for uploads. 2 MiB gained nothing more.
+/// libcurl's buffer for uploads from memory that are no larger.
+const SMALL_BUFFER: usize = 64 << 10;
+/// For those that are read from elsewhere.
 const UPLOAD_BUFFER: usize = 512 << 10;
+/// For other uploads from memory a quarter of it, within these bounds. Each handover to the kernel wakes the other side, if
+/// that is near enough to be done with the one before.
+const LARGE_BUFFERS: RangeInclusive<usize> = 256 << 10..=2 << 20;
 
 /// Options of a request that are often the same in the next one of a handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,8 +232,7 @@ impl Prepare {
             }
             Upload::Bytes(bytes) => {
                 easy.post(true)?;
-                let usual = if bytes.len() > LARGE_UPLOAD { UPLOAD_BUFFER } else { LARGE_UPLOAD };
-                easy.upload_buffer_size(self.config.sockets.upload_buffer.unwrap_or(usual))?;
+                easy.upload_buffer_size(self.config.sockets.upload_buffer.unwrap_or(buffer_for(bytes.len())))?;
                 held::set_post_fields(easy, bytes.clone())?;
                 Method::POST
             }
@@ -246,7 +249,7 @@ impl Prepare {
                 easy.forbid_reuse(true)?;
                 // What libcurl is to send after the switch; before it, this is a GET without a body.
                 easy.upload(true)?;
-                easy.upload_buffer_size(LARGE_UPLOAD)?;
+                easy.upload_buffer_size(SMALL_BUFFER)?;
                 Method::GET
             }
         };
@@ -462,6 +465,14 @@ impl Target {
             .map_err(|_| Error::invalid_request("the URL's credentials cannot be used"))?;
         Ok(Self { url: crate::secret::without_credentials(uri), auth: Some(value) })
     }
+}
+
+/// The size of libcurl's buffer for an upload from memory.
+fn buffer_for(length: usize) -> usize {
+    if length <= SMALL_BUFFER {
+        return SMALL_BUFFER;
+    }
+    (length / 4).clamp(*LARGE_BUFFERS.start(), *LARGE_BUFFERS.end())
 }
 
 /// `user:password` of a URL as bytes (RFC 3986 2.1). A URL without a password gets an empty one.
