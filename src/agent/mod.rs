@@ -36,7 +36,7 @@ use growth::Growth;
 use message::Message;
 pub(crate) use message::{Counters, Report};
 use run::{Agent, Stay};
-pub(crate) use visit::Visit;
+pub(crate) use visit::{Along, Visit};
 
 use crate::easy::Easy;
 use crate::easy::pool::Pool;
@@ -248,9 +248,9 @@ impl Agents {
     }
 
     /// Offers to run an agent, on the calling thread, as long as `start` takes: what it starts is waited for then. Returns
-    /// the agent that came along.
-    pub(crate) fn offer<R>(&self, start: impl FnOnce() -> R) -> (R, Option<Visit>) {
-        visit::offer(self, start)
+    /// the agent that came along, or that the thread had `along` before.
+    pub(crate) fn offer<R>(&self, along: Option<Visit>, start: impl FnOnce() -> R) -> (R, Option<Visit>) {
+        visit::offer(self, along, start)
     }
 
     /// Asks the agents what they have. A receiver fails if its agent ends meanwhile.

@@ -4,8 +4,8 @@
 //! runs it: the caller takes it along, and no other thread is needed. Everybody else's transfers go on with it. When the
 //! caller has what it waited for, the agent rests again, or gets a thread of the crew if there is more to do.
 //!
-//! Such a caller offers that while it starts its request ([`offer`]): the first transfer of the same client that begins then
-//! brings its agent along, if that one is at rest. A caller who does not wait runs such an agent only until libcurl has
+//! Such a caller offers that while it starts its request ([`offer`]), or while it polls a future of any kind: the first
+//! transfer of the same client that begins then brings its agent along, if that one is at rest. A caller who does not wait runs such an agent only until libcurl has
 //! begun with the request ([`Visit::begin`]).
 
 use std::cell::Cell;
@@ -33,12 +33,13 @@ struct Offer {
     visit: Option<Visit>,
 }
 
-/// Offers to run one of those agents as long as `start` takes. Returns the one that came along.
-pub(super) fn offer<R>(of: &Agents, start: impl FnOnce() -> R) -> (R, Option<Visit>) {
+/// Offers to run one of those agents as long as `start` takes: the one that the thread has `along` already, or any. Returns
+/// the one that came along.
+pub(super) fn offer<R>(of: &Agents, along: Option<Visit>, start: impl FnOnce() -> R) -> (R, Option<Visit>) {
     let of = ptr::from_ref(of).addr();
     // A thread that is about to end makes no offer.
-    let Ok(before) = OFFER.try_with(Cell::take) else { return (start(), None) };
-    OFFER.set(Some(Offer { of, visit: None }));
+    let Ok(before) = OFFER.try_with(Cell::take) else { return (start(), along) };
+    OFFER.set(Some(Offer { of, visit: along }));
     let mut visit = None;
     let end = OnEnd { visit: &mut visit, before };
     let result = start();
@@ -62,6 +63,35 @@ impl Drop for OnEnd<'_> {
 pub(super) fn with_offer<R>(of: &Agents, choose: impl FnOnce(Option<&mut Option<Visit>>) -> R) -> R {
     let of = ptr::from_ref(of).addr();
     aside(|offer| choose(offer.as_mut().filter(|offer| offer.of == of).map(|offer| &mut offer.visit)))
+}
+
+/// The agent that this thread has along, if it is further up in a future that it polls: to be run where it would sleep.
+pub(crate) struct Along(Option<Offer>);
+
+impl Along {
+    pub(crate) fn take() -> Option<Self> {
+        match OFFER.try_with(Cell::take).ok()? {
+            Some(offer) if offer.visit.is_some() => Some(Self(Some(offer))),
+            offer => {
+                OFFER.set(offer);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn visit(&mut self) -> Option<&mut Visit> {
+        self.0.as_mut()?.visit.as_mut()
+    }
+}
+
+impl Drop for Along {
+    fn drop(&mut self) {
+        if let Some(visit) = self.visit() {
+            // What was waited for further up may have come meanwhile.
+            visit.waker().wake();
+        }
+        OFFER.set(self.0.take());
+    }
 }
 
 /// Calls `work` while this thread offers nothing, with its offer.

@@ -207,6 +207,136 @@ fn a_caller_inside_of_a_handler_runs_another_agent() {
 }
 
 #[test]
+fn a_thread_that_runs_a_future_runs_its_transfers() {
+    if !is_alone("threads::a_thread_that_runs_a_future_runs_its_transfers") {
+        return;
+    }
+    let server = Server::faults();
+    let client = HttpClient::new().unwrap();
+    let this = thread::current().id();
+    let ask = async || {
+        let (driving, seen) = probe(&client, &server.url("/bytes/300000"), Duration::ZERO);
+        driving.await.unwrap();
+        *seen.lock().unwrap()
+    };
+    let seen = client.block_on(async {
+        // Nothing is under way when the future begins.
+        smol::future::yield_now().await;
+        let mut seen = vec![ask().await];
+        seen.extend(futures::future::join_all((0..20).map(|_| ask())).await);
+        seen.push(ask().await);
+        assert_eq!(threads("marmot-agent"), 0);
+        seen
+    });
+    assert_eq!(seen.len(), 22);
+    assert!(seen.iter().all(|thread| *thread == Some(this)));
+}
+
+#[test]
+fn whoever_runs_a_future_serves_the_others_and_leaves_them_to_a_thread() {
+    let server = Arc::new(Server::faults());
+    let client = HttpClient::new().unwrap();
+    let (other, seen) = client.block_on(async {
+        let slow = client.get_async(server.url("/delay/600"));
+        let other = thread::spawn({
+            let (client, server) = (client.clone(), server.clone());
+            move || {
+                assert!(server.wait_for_heads(1, Duration::from_secs(10)));
+                let (late, seen_late) = probe(&client, &server.url("/delay/1200"), Duration::ZERO);
+                let (early, seen_early) = probe(&client, &server.url("/get"), Duration::ZERO);
+                block_on(async {
+                    early.await.unwrap();
+                    late.await.unwrap();
+                });
+                [seen_early, seen_late].map(|seen| *seen.lock().unwrap())
+            }
+        });
+        slow.await.unwrap();
+        (other, thread::current().id())
+    });
+    let [early, late] = other.join().unwrap();
+    assert_eq!(early, Some(seen));
+    assert!(late.is_some_and(|thread| thread != seen));
+}
+
+#[test]
+fn threads_that_run_futures_at_once_are_not_in_each_others_way() {
+    let server = Server::faults();
+    let client = HttpClient::new().unwrap();
+    let lengths: Vec<usize> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    client.block_on(async {
+                        let asked = (0..20)
+                            .map(|_| async { client.get_async(server.url("/bytes/100000")).await?.bytes().await });
+                        try_join_all(asked).await.unwrap().iter().map(|bytes| bytes.len()).sum()
+                    })
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(lengths, [2_000_000; 4]);
+}
+
+#[test]
+fn blocking_calls_may_be_made_inside_of_a_future() {
+    let server = Server::faults();
+    for client in [HttpClient::new().unwrap(), HttpClient::builder().agents(1).build().unwrap()] {
+        let url = server.url("/bytes/3000000");
+        let (length, other) = client.block_on(async {
+            let other = client.get_async(&url);
+            // With a transfer of this thread under way: of the same agent, of another one, with a future of its own.
+            let response = client.get_async(&url).await.unwrap();
+            let mut body = Body::from(response.into_body());
+            let mut length = std::io::copy(&mut body, &mut std::io::sink()).unwrap();
+            length += client.get(&url).unwrap().copy_to(std::io::sink()).unwrap();
+            length += client.block_on(async { client.get_async(&url).await?.bytes().await }).unwrap().len() as u64;
+            let (driving, seen) = probe(&client, &url, Duration::ZERO);
+            driving.wait().unwrap();
+            assert!(seen.lock().unwrap().is_some());
+            // What was under way before has not been forgotten.
+            (length, other.await.unwrap().bytes().await.unwrap().len())
+        });
+        assert_eq!((length, other), (9_000_000, 3_000_000));
+    }
+}
+
+#[test]
+fn what_comes_during_a_blocking_call_inside_of_a_future_is_not_missed() {
+    let server = Server::faults();
+    let client = HttpClient::new().unwrap();
+    let blocking = async {
+        let response = client.get_async(server.url("/delay-body/600")).await.unwrap();
+        std::io::copy(&mut Body::from(response.into_body()), &mut std::io::sink()).unwrap()
+    };
+    // The first one is answered while the thread waits for the rest of the second, and nothing happens after that.
+    let (first, second) =
+        client.block_on(async { futures::join!(client.get_async(server.url("/delay/200")), blocking) });
+    assert_eq!(first.unwrap().status(), 200);
+    assert!(second > 0);
+}
+
+#[test]
+fn a_future_that_panics_leaves_the_client_as_it_is() {
+    let server = Server::faults();
+    let client = HttpClient::new().unwrap();
+    let other = client.get_async(server.url("/delay/300"));
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        client.block_on(async {
+            client.get_async(server.url("/get")).await.unwrap();
+            panic!("meant to");
+        })
+    }));
+    assert!(panic.is_err());
+    assert_eq!(client.block_on(other).unwrap().status(), 200);
+    assert_eq!(client.block_on(async { client.get_async(server.url("/get")).await.unwrap().status() }), 200);
+    assert_eq!(client.get(server.url("/get")).unwrap().status(), 200);
+    client.block_on(async { client.shutdown_async(Duration::from_secs(5)).await });
+}
+
+#[test]
 fn a_saturated_agent_is_joined_by_another_one() {
     let server = Server::faults();
     let busy = |most: usize| {
