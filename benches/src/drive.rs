@@ -22,6 +22,9 @@ pub trait AsyncClient: Clone + Send + Sync + 'static {
     fn fetch(&self, url: &str) -> impl Future<Output = Outcome<u64>> + Send;
     fn discard(&self, url: &str) -> impl Future<Output = Outcome<u64>> + Send;
     fn upload(&self, url: &str, body: &'static [u8]) -> impl Future<Output = Outcome<u64>> + Send;
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        block_on(future)
+    }
 }
 
 /// A blocking client, shared by threads.
@@ -71,8 +74,8 @@ impl Executor {
                 }
                 Ok(())
             }),
-            Self::Plain if load.lanes == 1 => block_on(single()),
-            Self::Plain => block_on(lanes().collect::<FuturesUnordered<_>>().try_collect()),
+            Self::Plain if load.lanes == 1 => client.block_on(single()),
+            Self::Plain => client.block_on(lanes().collect::<FuturesUnordered<_>>().try_collect()),
         }
     }
 }

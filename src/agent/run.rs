@@ -235,13 +235,19 @@ impl Agent {
                 self.handle.set_held(true);
                 continue;
             }
-            self.handle.tell_work(self.meter.look(Instant::now(), thread_time, sockets::carried));
+            self.tell_work();
             self.wait(None, || true);
         }
     }
 
-    /// The waker of those who visit, one after another.
-    pub(super) fn visitor(&self) -> Arc<Visitor<Self>> {
+    fn tell_work(&mut self) {
+        self.handle.tell_work(self.meter.look(Instant::now(), thread_time, sockets::carried));
+    }
+
+    /// A visit begins. Returns the waker of those who visit, one after another.
+    pub(super) fn receive_visitor(&mut self) -> Arc<Visitor<Self>> {
+        self.handle.tell_work(self.meter.begin());
+        self.handle.set_held(true);
         self.visitor.clone()
     }
 
@@ -251,6 +257,10 @@ impl Agent {
         self.with_ledger(|agent| {
             while !visitor.take_wake() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
                 agent.turn();
+                // One transfer alone could not be shared with another agent.
+                if agent.transfers.len() > 1 {
+                    agent.tell_work();
+                }
                 if !visitor.is_woken() {
                     agent.wait(deadline, || !visitor.is_woken());
                 }

@@ -111,9 +111,8 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
-    pub(super) fn new(agent: Box<Agent>) -> Self {
-        let visitor = agent.visitor();
-        visitor.handle().set_held(true);
+    pub(super) fn new(mut agent: Box<Agent>) -> Self {
+        let visitor = agent.receive_visitor();
         Self { agent: Some(agent), visitor }
     }
 

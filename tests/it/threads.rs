@@ -339,7 +339,7 @@ fn a_future_that_panics_leaves_the_client_as_it_is() {
 #[test]
 fn a_saturated_agent_is_joined_by_another_one() {
     let server = Server::faults();
-    let busy = |most: usize| {
+    let busy = |most: usize, own: bool| {
         let client = HttpClient::builder().agents(most).build().unwrap();
         let time = if most > 1 { Duration::from_secs(60) } else { Duration::from_secs(2) };
         let end = Instant::now() + time;
@@ -351,13 +351,15 @@ fn a_saturated_agent_is_joined_by_another_one() {
             }
             Ok::<_, Error>(())
         });
-        block_on(try_join_all(lanes.collect::<Vec<_>>())).unwrap();
+        let lanes = try_join_all(lanes.collect::<Vec<_>>());
+        if own { client.block_on(lanes) } else { block_on(lanes) }.unwrap();
         let stats = client.stats();
         assert_eq!(stats.started, stats.completed, "{stats:?}");
         stats.agents
     };
-    assert_eq!(busy(2), 2);
-    assert_eq!(busy(1), 1);
+    assert_eq!(busy(2, false), 2);
+    assert_eq!(busy(2, true), 2, "also where the thread that runs the futures runs the first agent");
+    assert_eq!(busy(1, false), 1);
 }
 
 #[test]

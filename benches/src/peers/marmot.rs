@@ -43,6 +43,10 @@ impl AsyncClient for Marmot {
         Ok(total)
     }
 
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        if std::env::var("OWN").is_ok() { self.0.block_on(future) } else { futures::executor::block_on(future) }
+    }
+
     async fn upload(&self, url: &str, body: &'static [u8]) -> Outcome<u64> {
         let mut response = self.0.post_async(url, Bytes::from_static(body)).await?;
         Ok(response.text().await?.parse()?)
