@@ -34,7 +34,7 @@ const TLS: usize = 8;
 const TLS_EACH: usize = 4;
 const TLS_SIZE: u64 = 64 * MIB;
 
-const MANY: &[&str] = &["hyper-mt", "reqwest-mt", "marmot", "marmot-blocking"];
+const MANY: &[&str] = &["hyper-mt", "reqwest-mt", "marmot", "marmot-apart", "marmot-blocking"];
 const ASYNC: &[&str] = &["raw-poll", "hyper", "reqwest-ct", "isahc", "marmot"];
 const BLOCKING: &[&str] = &["ureq", "marmot-blocking"];
 

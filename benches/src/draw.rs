@@ -36,6 +36,7 @@ const LONGEST: f64 = 4.0;
 fn colour(name: &str, place: usize) -> RGBColor {
     match family(name) {
         "marmot" if name == "marmot" => MARMOT,
+        "marmot" if name == "marmot-apart" => RGBColor(240, 150, 70),
         "marmot" => RGBColor(140, 45, 4),
         "raw" => RAW,
         "hyper" => RGBColor(151, 117, 200),

@@ -22,6 +22,7 @@ pub trait AsyncClient: Clone + Send + Sync + 'static {
     fn fetch(&self, url: &str) -> impl Future<Output = Outcome<u64>> + Send;
     fn discard(&self, url: &str) -> impl Future<Output = Outcome<u64>> + Send;
     fn upload(&self, url: &str, body: &'static [u8]) -> impl Future<Output = Outcome<u64>> + Send;
+    /// Runs a future on the caller's thread as the client itself does, if it has a way to.
     fn block_on<F: Future>(&self, future: F) -> F::Output {
         block_on(future)
     }
@@ -46,6 +47,8 @@ pub enum Executor {
     TokioOne(Runtime),
     /// The caller's thread, no runtime: all lanes in one set of futures.
     Plain,
+    /// The same by [`AsyncClient::block_on`].
+    Own,
 }
 
 impl Executor {
@@ -74,8 +77,10 @@ impl Executor {
                 }
                 Ok(())
             }),
-            Self::Plain if load.lanes == 1 => client.block_on(single()),
-            Self::Plain => client.block_on(lanes().collect::<FuturesUnordered<_>>().try_collect()),
+            Self::Plain if load.lanes == 1 => block_on(single()),
+            Self::Plain => block_on(lanes().collect::<FuturesUnordered<_>>().try_collect()),
+            Self::Own if load.lanes == 1 => client.block_on(single()),
+            Self::Own => client.block_on(lanes().collect::<FuturesUnordered<_>>().try_collect()),
         }
     }
 }

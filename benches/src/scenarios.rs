@@ -24,7 +24,8 @@ pub struct Scenario {
     long: usize,
 }
 
-const ASYNC: &[&str] = &["raw-poll", "raw-sock", "hyper", "reqwest-mt", "reqwest-ct", "isahc", "marmot"];
+const ASYNC: &[&str] =
+    &["raw-poll", "raw-sock", "hyper", "reqwest-mt", "reqwest-ct", "isahc", "marmot", "marmot-apart"];
 const BLOCKING: &[&str] = &["raw-easy", "reqwest-blocking", "ureq", "isahc-blocking", "marmot-blocking"];
 const BULK: &[&str] = &[
     "raw-poll",
@@ -35,6 +36,7 @@ const BULK: &[&str] = &[
     "isahc",
     "isahc-blocking",
     "marmot",
+    "marmot-apart",
     "marmot-blocking",
 ];
 const LARGE_BUFFER: &[&str] = &["raw-poll-512k"];

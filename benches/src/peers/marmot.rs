@@ -44,7 +44,7 @@ impl AsyncClient for Marmot {
     }
 
     fn block_on<F: Future>(&self, future: F) -> F::Output {
-        if std::env::var("OWN").is_ok() { self.0.block_on(future) } else { futures::executor::block_on(future) }
+        self.0.block_on(future)
     }
 
     async fn upload(&self, url: &str, body: &'static [u8]) -> Outcome<u64> {

@@ -47,7 +47,8 @@ pub const ALL: &[Peer] = &[
     Peer { name: "ureq", start: blocking::<ureq::Ureq> },
     Peer { name: "isahc", start: |load| asynchronous::<isahc::Isahc>(load, Executor::Plain) },
     Peer { name: "isahc-blocking", start: blocking::<isahc::Isahc> },
-    Peer { name: "marmot", start: |load| asynchronous::<marmot::Marmot>(load, Executor::Plain) },
+    Peer { name: "marmot", start: |load| asynchronous::<marmot::Marmot>(load, Executor::Own) },
+    Peer { name: "marmot-apart", start: |load| asynchronous::<marmot::Marmot>(load, Executor::Plain) },
     Peer { name: "marmot-blocking", start: blocking::<marmot::Marmot> },
     Peer { name: "marmot-script", start: script::start },
 ];
