@@ -36,7 +36,7 @@ use growth::Growth;
 use message::Message;
 pub(crate) use message::{Counters, Report};
 use run::{Agent, Stay};
-pub(crate) use visit::{Along, Visit};
+pub(crate) use visit::{Visit, withdraw};
 
 use crate::easy::Easy;
 use crate::easy::pool::Pool;

@@ -268,6 +268,14 @@ impl Agent {
         });
     }
 
+    /// Works off what there is on the calling thread, on sockets too, and waits for nothing.
+    pub(super) fn pass(&mut self) {
+        self.with_ledger(|agent| {
+            agent.wait(None, || false);
+            agent.turn();
+        });
+    }
+
     /// What it has while nobody runs it.
     pub(super) fn report_at_rest(&mut self) -> Report {
         self.with_ledger(|agent| agent.report())

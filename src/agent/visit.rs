@@ -21,6 +21,7 @@ use super::crew::Run as _;
 use super::run::Agent;
 use super::seat::{Handle, Visitor};
 use crate::body::wake;
+use crate::ffi::fork;
 
 thread_local! {
     static OFFER: Cell<Option<Offer>> = const { Cell::new(None) };
@@ -65,32 +66,29 @@ pub(super) fn with_offer<R>(of: &Agents, choose: impl FnOnce(Option<&mut Option<
     aside(|offer| choose(offer.as_mut().filter(|offer| offer.of == of).map(|offer| &mut offer.visit)))
 }
 
-/// The agent that this thread has along, if it is further up in a future that it polls: to be run where it would sleep.
-pub(crate) struct Along(Option<Offer>);
+/// What this thread offers further up, where it polls a future that now waits here: out of sight, so that nothing that
+/// starts meanwhile is left to an agent which this thread does not run.
+pub(crate) struct Withdrawn(Option<Offer>);
 
-impl Along {
-    pub(crate) fn take() -> Option<Self> {
-        match OFFER.try_with(Cell::take).ok()? {
-            Some(offer) if offer.visit.is_some() => Some(Self(Some(offer))),
-            offer => {
-                OFFER.set(offer);
-                None
-            }
+/// Takes back what this thread offers, until the guard drops.
+pub(crate) fn withdraw() -> Withdrawn {
+    Withdrawn(OFFER.try_with(Cell::take).ok().flatten())
+}
+
+impl Withdrawn {
+    /// This thread is about to sleep, or to run another agent. The one that it has along goes on without it.
+    pub(crate) fn release(&mut self) {
+        if let Some(offer) = &mut self.0 {
+            offer.visit = None;
         }
-    }
-
-    pub(crate) fn visit(&mut self) -> Option<&mut Visit> {
-        self.0.as_mut()?.visit.as_mut()
     }
 }
 
-impl Drop for Along {
+impl Drop for Withdrawn {
     fn drop(&mut self) {
-        if let Some(visit) = self.visit() {
-            // What was waited for further up may have come meanwhile.
-            visit.waker().wake();
+        if let Some(offer) = self.0.take() {
+            OFFER.set(Some(offer));
         }
-        OFFER.set(self.0.take());
     }
 }
 
@@ -108,12 +106,14 @@ fn aside<R>(work: impl FnOnce(&mut Option<Offer>) -> R) -> R {
 pub(crate) struct Visit {
     agent: Option<Box<Agent>>,
     visitor: Arc<Visitor<Agent>>,
+    /// Of the process.
+    generation: u64,
 }
 
 impl Visit {
     pub(super) fn new(mut agent: Box<Agent>) -> Self {
         let visitor = agent.receive_visitor();
-        Self { agent: Some(agent), visitor }
+        Self { agent: Some(agent), visitor, generation: fork::generation() }
     }
 
     /// Takes an agent along that is at rest, unless this thread is about to end.
@@ -145,8 +145,33 @@ impl Visit {
         self.run(|agent, visitor| agent.visit(visitor, deadline));
     }
 
+    /// As [`wait`](Self::wait) with no deadline. If the waker was used already, as by a future that never sleeps, the agent
+    /// has its turn all the same.
+    pub(crate) fn serve(&mut self) {
+        if self.visitor.is_woken() {
+            self.run(|agent, _| agent.pass());
+        }
+        self.wait(None);
+    }
+
+    /// Whether the agent ended by accident.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.agent.is_none()
+    }
+
+    /// The agent, if this is still the process that it belongs to.
+    fn take_agent(&mut self) -> Option<Box<Agent>> {
+        let agent = self.agent.take()?;
+        if self.generation == fork::generation() {
+            return Some(agent);
+        }
+        // Its sockets are the parent's.
+        std::mem::forget(agent);
+        None
+    }
+
     fn run(&mut self, work: impl FnOnce(&mut Agent, &Visitor<Agent>)) {
-        let Some(mut agent) = self.agent.take() else { return };
+        let Some(mut agent) = self.take_agent() else { return };
         let visitor = &self.visitor;
         // What callbacks start is not what this thread waits for.
         let agent = aside(|_| {
@@ -172,7 +197,7 @@ impl Visit {
     }
 
     fn leave(&mut self) {
-        if let Some(agent) = self.agent.take() {
+        if let Some(agent) = self.take_agent() {
             self.visitor.handle().set_held(false);
             agent.leave();
         }

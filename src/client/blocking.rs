@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use futures::io::AsyncRead;
 
-use crate::agent::{Agents, Along, Visit};
+use crate::agent::{Agents, Visit, withdraw};
 use crate::body::Body;
 use crate::error::{Error, ErrorKind, TimeoutPhase};
 
@@ -45,14 +45,7 @@ impl Patience {
 }
 
 /// Sleeps until the future is ready or patience ends. The future is dropped then, which ends its transfer.
-///
-/// Inside of a future that the thread runs with an agent along, that is run meanwhile: the transfer may be one of its.
 pub(crate) fn block_on_with<F: Future>(future: F, patience: &Patience) -> Result<F::Output, Error> {
-    if let Some(mut along) = Along::take()
-        && let Some(visit) = along.visit()
-    {
-        return wait_for(future, patience, &visit.waker(), || visit.wait(patience.deadline));
-    }
     thread_local! {
         /// Kept for the next wait of this thread; taken while in use, so that a wait inside a wait has its own.
         static SLEEPER: Cell<Option<(Arc<Sleeper>, Waker)>> = const { Cell::new(None) };
@@ -75,21 +68,23 @@ pub(crate) fn block_on_visiting<F: Future>(
 
 /// Runs an agent, as soon as the future starts a transfer that one is free for, instead of sleeping.
 pub(crate) fn block_on_offering<F: Future>(agents: &Agents, future: F) -> F::Output {
+    let mut outer = withdraw();
+    outer.release();
     let (sleeper, sleepers) = Sleeper::new();
     // Dropped after the future, as in `block_on_visiting`.
     let mut visit: Option<Visit> = None;
     let mut future = pin!(future);
     loop {
-        let waker = visit.as_ref().map_or_else(|| sleepers.clone(), Visit::waker);
         let visits = visit.is_some();
+        let waker = visit.as_ref().map_or_else(|| sleepers.clone(), Visit::waker);
         let (poll, along) = agents.offer(visit.take(), || future.as_mut().poll(&mut Context::from_waker(&waker)));
-        visit = along;
+        visit = along.filter(|visit| !visit.is_lost());
         match (poll, &mut visit) {
             (Poll::Ready(output), _) => return output,
-            (Poll::Pending, Some(visit)) if visits => visit.wait(None),
-            // It knows the other waker.
-            (Poll::Pending, Some(_)) => {}
-            (Poll::Pending, None) => sleeper.sleep(None),
+            (Poll::Pending, Some(visit)) if visits => visit.serve(),
+            (Poll::Pending, None) if !visits => sleeper.sleep(None),
+            // An agent came along, or is gone: the future has a waker that does not wake this thread from now on.
+            (Poll::Pending, _) => {}
         }
     }
 }
@@ -100,6 +95,7 @@ fn wait_for<F: Future>(
     waker: &Waker,
     mut sleep: impl FnMut(),
 ) -> Result<F::Output, Error> {
+    let mut outer = withdraw();
     let mut future = pin!(future);
     let mut cx = Context::from_waker(waker);
     let _watch = patience.cancel.as_ref().map(|cancel| cancel.watch(waker));
@@ -108,6 +104,7 @@ fn wait_for<F: Future>(
             return Ok(output);
         }
         patience.check()?;
+        outer.release();
         sleep();
     }
 }

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use http::{Request, Response, Uri};
 
-use crate::agent::Agents;
+use crate::agent::{Agents, withdraw};
 use crate::body::{AsyncBody, Body};
 use crate::config::{ClientConfig, RequestConfig};
 #[cfg(feature = "script")]
@@ -243,6 +243,8 @@ impl HttpClient {
         patience: &Patience,
         start: impl FnOnce() -> F,
     ) -> Result<F::Output, Error> {
+        let mut outer = withdraw();
+        outer.release();
         let (future, visit) = self.inner.agents.offer(None, start);
         match visit {
             Some(visit) => blocking::block_on_visiting(visit, future, patience),
@@ -255,8 +257,9 @@ impl HttpClient {
     /// Any executor runs the client's futures; the transfers then have a thread of their own. Here nothing goes from thread
     /// to thread: of many small requests at once each takes about an eighth less time, and a quarter less CPU time.
     ///
-    /// Others' requests of the same client are worked on as well, and like those of a runtime with one thread they wait while
-    /// the future computes for long or blocks. The client's own blocking calls do not count as that: they may be made inside.
+    /// Others' requests of the same client are worked on as well. As on a runtime with one thread all of them stand still while
+    /// the future computes for long, and for ever if it blocks until one of them is done: with another executor, or in
+    /// another thread that it joins. The library's own blocking calls may be made inside.
     ///
     /// # Panics
     ///

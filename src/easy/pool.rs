@@ -8,6 +8,8 @@ use crate::ffi::held;
 
 /// More idle handles than this are freed.
 const KEEP: usize = 256;
+/// As many of them keep a large buffer for uploads.
+const KEEP_LARGE: usize = 8;
 
 /// Shared by a client and its agents.
 #[derive(Default)]
@@ -36,7 +38,9 @@ impl Pool {
             return;
         }
         let mut list = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
-        if list.len() < KEEP {
+        // libcurl keeps the buffer until another upload asks for one of another size.
+        let is_large = |easy: &Easy| easy.get_ref().transfer.has_large_buffer;
+        if list.len() < KEEP && (!is_large(&easy) || list.iter().filter(|other| is_large(other)).count() < KEEP_LARGE) {
             list.push(easy);
         }
     }

@@ -232,13 +232,13 @@ impl Prepare {
             }
             Upload::Bytes(bytes) => {
                 easy.post(true)?;
-                easy.upload_buffer_size(self.config.sockets.upload_buffer.unwrap_or(buffer_for(bytes.len())))?;
+                self.give_buffer(easy, buffer_for(bytes.len()))?;
                 held::set_post_fields(easy, bytes.clone())?;
                 Method::POST
             }
             Upload::Handler { length } => {
                 easy.upload(true)?;
-                easy.upload_buffer_size(self.config.sockets.upload_buffer.unwrap_or(UPLOAD_BUFFER))?;
+                self.give_buffer(easy, UPLOAD_BUFFER)?;
                 options::set_upload_size(easy, *length)?;
                 Method::PUT
             }
@@ -255,6 +255,12 @@ impl Prepare {
         };
         let custom = (*method != usual).then(|| CString::new(method.as_str())).transpose()?;
         options::set_method(easy, custom.as_deref())
+    }
+
+    fn give_buffer(&self, easy: &mut Easy, usual: usize) -> Result<(), curl::Error> {
+        let size = self.config.sockets.upload_buffer.unwrap_or(usual);
+        easy.get_mut().transfer.has_large_buffer = size > UPLOAD_BUFFER;
+        easy.upload_buffer_size(size)
     }
 
     /// What is meant for the proxy goes there, and nowhere else (RFC 9110 11.7.2).

@@ -38,6 +38,8 @@ pub(crate) struct Transfer {
     pub(super) shape: Option<Shape>,
     /// The settings that the handle has now.
     pub(super) applied: Option<Arc<RequestConfig>>,
+    /// libcurl's buffer for uploads, which it keeps, is larger than usual.
+    pub(super) has_large_buffer: bool,
     /// The proxy that the handle goes through now.
     pub(super) proxy: Option<Arc<ProxyServer>>,
 }

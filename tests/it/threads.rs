@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
 use futures::future::try_join_all;
+use http::StatusCode;
 use marmot::config::CaCertificates;
 use marmot::handler::{Control, Decoder, Handler, Next};
 use marmot::prelude::*;
@@ -301,6 +302,48 @@ fn blocking_calls_may_be_made_inside_of_a_future() {
         });
         assert_eq!((length, other), (9_000_000, 3_000_000));
     }
+}
+
+#[test]
+fn a_future_that_waits_by_other_ways_does_not_wait_for_itself() {
+    let server = Arc::new(Server::faults());
+    let (client, other) = (HttpClient::new().unwrap(), HttpClient::new().unwrap());
+    let (url, redirect) = (server.url("/bytes/3000000"), server.url("/redirect/3"));
+    let follow = || Request::get(&redirect).redirect_policy(marmot::config::RedirectPolicy::Follow).body(()).unwrap();
+    // What was started outside is waited for inside, by the same client and by another one.
+    let inside = |by: &HttpClient| client.block_on(async { by.block_on(client.get_async(&url)) }).unwrap().status();
+    assert_eq!((inside(&client), inside(&other)), (StatusCode::OK, StatusCode::OK));
+    // Later transfers of a call begin while it is waited for.
+    assert_eq!(client.block_on(async { client.send(follow()).unwrap().status() }), 200);
+    let both = client.block_on(async {
+        let before = client.get_async(&url);
+        let status = client.send(follow()).unwrap().status();
+        (status, before.await.unwrap().bytes().await.unwrap().len())
+    });
+    assert_eq!(both, (StatusCode::OK, 3_000_000));
+    // The first one begins only then.
+    let event = client.block_on(async { client.events_blocking(server.url("/events/3")).unwrap().next().unwrap() });
+    assert!(event.is_ok());
+    // The body of an upload comes from a transfer of the future's own.
+    let echoed = client.block_on(async {
+        let body = client.get_async(&url).await.unwrap().into_body();
+        client.post(server.url("/slow-read-upload?rate=50000000"), Body::from(body)).unwrap().text().unwrap()
+    });
+    assert!(echoed.contains("3000000"), "{echoed}");
+    // A future that never sleeps.
+    let done = std::cell::Cell::new(false);
+    client.block_on(async {
+        let ask = async {
+            client.get_async(&url).await.unwrap().bytes().await.unwrap();
+            done.set(true);
+        };
+        let spin = async {
+            while !done.get() {
+                smol::future::yield_now().await;
+            }
+        };
+        futures::join!(ask, spin)
+    });
 }
 
 #[test]
