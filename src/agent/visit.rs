@@ -5,8 +5,8 @@
 //! caller has what it waited for, the agent rests again, or gets a thread of the crew if there is more to do.
 //!
 //! Such a caller offers that while it starts its request ([`offer`]), or while it polls a future of any kind: the first
-//! transfer of the same client that begins then brings its agent along, if that one is at rest. A caller who does not wait runs such an agent only until libcurl has
-//! begun with the request ([`Visit::begin`]).
+//! transfer of the same client that begins then brings its agent along, if that one is at rest. A caller who does not wait
+//! runs such an agent only until libcurl has begun with the request ([`Visit::begin`]).
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -94,12 +94,7 @@ impl Drop for Withdrawn {
 
 /// Calls `work` while this thread offers nothing, with its offer.
 fn aside<R>(work: impl FnOnce(&mut Option<Offer>) -> R) -> R {
-    let mut offer = OFFER.try_with(Cell::take).ok().flatten();
-    let result = work(&mut offer);
-    if offer.is_some() {
-        OFFER.set(offer);
-    }
-    result
+    work(&mut withdraw().0)
 }
 
 /// An agent in the hands of a caller.

@@ -243,6 +243,7 @@ impl HttpClient {
         patience: &Patience,
         start: impl FnOnce() -> F,
     ) -> Result<F::Output, Error> {
+        // An agent that this thread has along further up is not run here.
         let mut outer = withdraw();
         outer.release();
         let (future, visit) = self.inner.agents.offer(None, start);
@@ -257,9 +258,9 @@ impl HttpClient {
     /// Any executor runs the client's futures; the transfers then have a thread of their own. Here nothing goes from thread
     /// to thread: of many small requests at once each takes about a tenth less time, and a fifth less CPU time.
     ///
-    /// Others' requests of the same client are worked on as well. As on a runtime with one thread all of them stand still while
-    /// the future computes for long, and for ever if it blocks until one of them is done: with another executor, or in
-    /// another thread that it joins. The library's own blocking calls may be made inside.
+    /// Others' requests of the same client are worked on as well. As on a runtime with one thread all of them stand still
+    /// while the future computes for long, and for ever if it blocks until one of them is done: with another executor, or
+    /// in another thread that it joins. The library's own blocking calls may be made inside.
     ///
     /// # Panics
     ///
