@@ -189,8 +189,25 @@ fn hold_back(_socket: Socket, _hold: bool) {}
 
 /// From now on the socket counts as readable when this much can be read of it, or its end (`SO_RCVLOWAT`). Where the system
 /// cannot do that, any byte counts as ever.
+///
+/// A socket that is to wait for many gets room for a lot more. The kernel lets the room grow by itself only as long as the
+/// reader is the quicker one: without this a sender that is as quick stops at each few hundred KiB for as long as the
+/// connection lives.
 #[cfg(target_os = "linux")]
 pub(super) fn tell_of(socket: Socket, bytes: u32) {
+    if bytes > 1 {
+        // The kernel makes room for what it is to wait for, and keeps it.
+        wait_for_bytes(socket, ROOM);
+    }
+    wait_for_bytes(socket, bytes);
+}
+
+/// Bytes that a sender can be ahead of a fast reader.
+#[cfg(target_os = "linux")]
+const ROOM: u32 = 2 << 20;
+
+#[cfg(target_os = "linux")]
+fn wait_for_bytes(socket: Socket, bytes: u32) {
     let bytes = c_int::try_from(bytes).unwrap_or(c_int::MAX);
     let length = size_of::<c_int>() as libc::socklen_t;
     // SAFETY: the kernel reads an int from there; a number that is no socket is an error.
@@ -253,15 +270,17 @@ mod tests {
 
     use super::*;
 
-    fn is_held_back(socket: Socket) -> bool {
-        let mut held: c_int = 0;
+    fn option(socket: Socket, level: c_int, name: c_int) -> c_int {
+        let mut value: c_int = 0;
         let mut length = size_of::<c_int>() as libc::socklen_t;
-        // SAFETY: the kernel writes at most `length` bytes into `held`.
-        let result = unsafe {
-            libc::getsockopt(socket, libc::IPPROTO_TCP, libc::TCP_CORK, (&raw mut held).cast(), &raw mut length)
-        };
+        // SAFETY: the kernel writes at most `length` bytes into `value`.
+        let result = unsafe { libc::getsockopt(socket, level, name, (&raw mut value).cast(), &raw mut length) };
         assert_eq!(result, 0);
-        held != 0
+        value
+    }
+
+    fn is_held_back(socket: Socket) -> bool {
+        option(socket, libc::IPPROTO_TCP, libc::TCP_CORK) != 0
     }
 
     #[test]
@@ -273,5 +292,22 @@ mod tests {
         assert!(is_held_back(socket));
         drop(held);
         assert!(!is_held_back(socket));
+    }
+
+    #[test]
+    fn a_socket_that_waits_for_many_bytes_has_room_for_more() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let socket = stream.as_raw_fd();
+        let waits_for = || option(socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT);
+        let room = || option(socket, libc::SOL_SOCKET, libc::SO_RCVBUF);
+        let limits = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_rmem").unwrap();
+        let most: u32 = limits.split_whitespace().last().unwrap().parse().unwrap();
+
+        tell_of(socket, 256 << 10);
+        assert_eq!(waits_for(), 256 << 10);
+        assert!(room().unsigned_abs() >= ROOM.min(most / 2), "{}", room());
+        tell_of(socket, 1);
+        assert_eq!(waits_for(), 1);
     }
 }
