@@ -56,11 +56,11 @@ impl<T> ResponseExt for Response<T> {
     }
 
     fn local_addr(&self) -> Option<SocketAddr> {
-        facts(self)?.local?.read()
+        facts(self)?.ends.local.as_ref()?.read()
     }
 
     fn remote_addr(&self) -> Option<SocketAddr> {
-        facts(self)?.remote?.read()
+        facts(self)?.ends.remote.as_ref()?.read()
     }
 
     fn metrics(&self) -> Option<Metrics> {

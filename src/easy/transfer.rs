@@ -24,7 +24,7 @@ use crate::ffi::options::{Info, Live};
 use crate::ffi::sockets::Mark;
 use crate::handler::machine::{Effect, Event, Lane, Machine};
 use crate::handler::{Control, Decoder, Encoder, Handler, Next, Ready};
-use crate::head::{AtEnd, Ending, Facts, Head, HeadParser, Measured, Metrics};
+use crate::head::{Address, AtEnd, Ending, Ends, Facts, Head, HeadParser, Measured, Metrics};
 
 /// The state behind an easy handle: a running request, or nothing while the handle waits in the pool.
 #[derive(Default)]
@@ -51,7 +51,8 @@ pub(super) struct Challenges {
     pub(super) of_target: bool,
     /// 407
     pub(super) of_proxy: bool,
-    /// A first request without the body may be sent, only to hear the challenge. Its success is not the response.
+    /// The request has a body: a first request without it may be sent, only to hear the challenge. Its success is not the
+    /// response.
     pub(super) before_body: bool,
 }
 
@@ -105,7 +106,9 @@ struct Active {
     repeatable: bool,
     /// Something of the user's is called while it runs.
     of_user: bool,
-    /// The request was sent on a connection that was used before.
+    /// Of the connection that the request was sent on.
+    ends: Ends,
+    /// That one was used before.
     reused: bool,
     /// It was, and no line of an answer has come since.
     unanswered: bool,
@@ -197,6 +200,7 @@ impl Transfer {
             challenges,
             repeatable,
             of_user: of_user || config.progress.is_some(),
+            ends: Ends::default(),
             reused: false,
             unanswered: false,
             mark: None,
@@ -309,7 +313,7 @@ impl Transfer {
 pub(crate) fn finish(easy: &mut Easy, result: Result<(), curl::Error>, os_error: Option<i32>) -> bool {
     let Some(active) = &easy.get_ref().transfer.active else { return false };
     if let Some(measured) = &active.measured {
-        let _ = measured.set(measure_end(Live::of(easy)));
+        let _ = measured.set(active.measure_end(Live::of(easy)));
     }
     let proxy = easy.get_ref().transfer.proxy.as_deref();
     let result = result.map_err(|error| failure::explain(&error, Live::of(easy), os_error, active.responded, proxy));
@@ -455,6 +459,35 @@ impl Active {
         }
     }
 
+    /// What libcurl has measured when the head is complete. Asking it costs more than a look at what is known anyway.
+    fn measure(&self, live: Live<'_>) -> Metrics {
+        let time = |info| Duration::from_micros(live.number(info));
+        let of_connection = |info| if self.reused { Duration::ZERO } else { time(info) };
+        Metrics {
+            name_lookup: of_connection(Info::NameLookupTime),
+            connect: of_connection(Info::ConnectTime),
+            secure_connect: of_connection(Info::AppConnectTime),
+            transfer_start: time(Info::PreTransferTime),
+            time_to_first_byte: time(Info::StartTransferTime),
+            total: time(Info::TotalTime),
+            uploaded: self.uploaded(live),
+            downloaded: 0,
+        }
+    }
+
+    fn measure_end(&self, live: Live<'_>) -> AtEnd {
+        AtEnd {
+            total: Duration::from_micros(live.number(Info::TotalTime)),
+            uploaded: self.uploaded(live),
+            downloaded: self.received,
+        }
+    }
+
+    fn uploaded(&self, live: Live<'_>) -> u64 {
+        let has_body = self.challenges.before_body || self.stream.is_some();
+        if has_body { live.number(Info::SizeUpload) } else { 0 }
+    }
+
     /// A head is complete.
     fn head(&mut self, live: Live<'_>, head: Head) -> bool {
         let body_length = head.length_after(self.to_head);
@@ -468,12 +501,11 @@ impl Active {
         }
         let head = head.with_facts(Facts {
             uri: self.uri.clone(),
-            local: live.local(),
-            remote: live.remote(),
+            ends: self.ends.clone(),
             metrics: self
                 .measured
                 .as_ref()
-                .map(|at_end| Measured { at_head: measure(live, self.reused), at_end: at_end.clone() }),
+                .map(|at_end| Measured { at_head: self.measure(live), at_end: at_end.clone() }),
             body_length,
         });
         if self.challenges.may_answer(head.status()) {
@@ -660,7 +692,7 @@ impl Callbacks for Transfer {
         }
     }
 
-    fn may_send(&mut self, live: Live<'_>, peer: &dyn Fn() -> Option<SocketAddr>) -> bool {
+    fn may_send(&mut self, live: Live<'_>, ends: Ends) -> bool {
         let (Some(active), Some(config)) = (&mut self.active, &self.applied) else { return false };
         let unheard = active.mark.take().is_some_and(|mark| mark.is_unheard());
         if active.unanswered && !active.repeatable && !unheard {
@@ -676,7 +708,9 @@ impl Callbacks for Transfer {
         if active.unanswered && !active.repeatable {
             active.mark = live.mark();
         }
-        config.egress.is_open() || self.may_connect(live, peer())
+        let peer = if config.egress.is_open() { None } else { Some(ends.remote.as_ref().and_then(Address::read)) };
+        active.ends = ends;
+        peer.is_none_or(|peer| self.may_connect(live, peer))
     }
 
     fn on_seek(&mut self, to: SeekFrom) -> SeekResult {
@@ -698,29 +732,5 @@ pub(crate) fn progress(live: Live<'_>, waiting: bool) -> Progress {
         sent: (sent > 0).then(|| Duration::from_micros(sent)),
         moved: live.number(Info::SizeUpload) + live.number(Info::SizeDownload),
         connected: reached(Info::PreTransferTime),
-    }
-}
-
-/// What libcurl has measured when the head is complete. Asking it costs more than a look at what is known anyway.
-fn measure(live: Live<'_>, reused: bool) -> Metrics {
-    let time = |info| Duration::from_micros(live.number(info));
-    let of_connection = |info| if reused { Duration::ZERO } else { time(info) };
-    Metrics {
-        name_lookup: of_connection(Info::NameLookupTime),
-        connect: of_connection(Info::ConnectTime),
-        secure_connect: of_connection(Info::AppConnectTime),
-        transfer_start: time(Info::PreTransferTime),
-        time_to_first_byte: time(Info::StartTransferTime),
-        total: time(Info::TotalTime),
-        uploaded: live.number(Info::SizeUpload),
-        downloaded: 0,
-    }
-}
-
-fn measure_end(live: Live<'_>) -> AtEnd {
-    AtEnd {
-        total: Duration::from_micros(live.number(Info::TotalTime)),
-        uploaded: live.number(Info::SizeUpload),
-        downloaded: live.number(Info::SizeDownload),
     }
 }

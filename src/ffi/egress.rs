@@ -1,5 +1,6 @@
 //! The callbacks at the moment of connecting, and before a request goes out on a connection. Decides nothing.
 
+use std::ffi::CStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -9,6 +10,7 @@ use libc::{c_char, c_int, c_void};
 
 use super::held::{Callbacks, Held};
 use super::options::check;
+use crate::head::{Address, Ends};
 
 /// `CURLOPT_PREREQFUNCTION` and `CURLOPT_PREREQDATA`.
 const PREREQ_FUNCTION: curl_sys::CURLoption = 20312;
@@ -90,21 +92,16 @@ fn internet_address(address: &curl_sys::curl_sockaddr) -> Option<SocketAddr> {
 
 extern "C" fn before_request<T: Callbacks>(
     client: *mut c_void,
-    peer: *mut c_char,
-    _local: *mut c_char,
-    port: c_int,
-    _local_port: c_int,
+    remote: *mut c_char,
+    local: *mut c_char,
+    remote_port: c_int,
+    local_port: c_int,
 ) -> c_int {
-    let text = if peer.is_null() {
-        None
-    } else {
-        // SAFETY: libcurl passes a string that lives during the call.
-        unsafe { std::ffi::CStr::from_ptr(peer) }.to_str().ok()
+    let address = |text: *mut c_char, port: c_int| {
+        // SAFETY: libcurl passes strings that live during the call.
+        let text = (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) })?;
+        Some(Address::new(text.to_bytes(), u16::try_from(port).ok()?))
     };
-    let peer = || {
-        // An IPv6 address may come with its zone.
-        let ip = text.and_then(|text| text.split('%').next()?.parse().ok())?;
-        Some(SocketAddr::new(ip, u16::try_from(port).unwrap_or(0)))
-    };
-    if ask::<T>(client, |held| held.may_send(&peer)) { 0 } else { ABORT }
+    let ends = Ends { remote: address(remote, remote_port), local: address(local, local_port) };
+    if ask::<T>(client, |held| held.may_send(ends)) { 0 } else { ABORT }
 }

@@ -10,6 +10,7 @@ use zeroize::Zeroize as _;
 
 use super::options::Live;
 use super::sockets;
+use crate::head::Ends;
 
 /// A transfer and what its easy handle points to.
 ///
@@ -37,8 +38,8 @@ pub(crate) trait Callbacks {
     fn on_progress(&mut self, received: (u64, Option<u64>), sent: (u64, Option<u64>));
     /// Whether a connection to there may be made. `None` is no internet address.
     fn may_connect(&mut self, live: Live<'_>, peer: Option<SocketAddr>) -> bool;
-    /// Whether the request may be sent now, on a connection to what `peer` tells.
-    fn may_send(&mut self, live: Live<'_>, peer: &dyn Fn() -> Option<SocketAddr>) -> bool;
+    /// Whether the request may be sent now, on that connection.
+    fn may_send(&mut self, live: Live<'_>, ends: Ends) -> bool;
 }
 
 /// Makes an easy handle around a transfer.
@@ -89,10 +90,10 @@ impl<T: Callbacks> Held<T> {
         self.transfer.may_connect(live, peer)
     }
 
-    pub(super) fn may_send(&mut self, peer: &dyn Fn() -> Option<SocketAddr>) -> bool {
+    pub(super) fn may_send(&mut self, ends: Ends) -> bool {
         // SAFETY: as in `may_connect`.
         let live = unsafe { Live::new(self.raw) };
-        self.transfer.may_send(live, peer)
+        self.transfer.may_send(live, ends)
     }
 }
 

@@ -7,11 +7,10 @@ use std::sync::OnceLock;
 
 use curl::easy::Easy2;
 use curl::multi::{Easy2Handle, Multi, Socket};
-use libc::{c_char, c_int, c_long};
+use libc::{c_int, c_long};
 use zeroize::Zeroizing;
 
 use super::sockets::{self, Mark};
-use crate::head::Address;
 
 pub(super) fn check(code: curl_sys::CURLcode) -> Result<(), curl::Error> {
     if code == curl_sys::CURLE_OK { Ok(()) } else { Err(curl::Error::new(code)) }
@@ -317,32 +316,6 @@ impl<'a> Live<'a> {
         // SAFETY: the info writes one long.
         let code = unsafe { curl_sys::curl_easy_getinfo(self.raw, USED_PROXY, &raw mut value) };
         code == curl_sys::CURLE_OK && value != 0
-    }
-
-    /// The address of the other side of the connection.
-    pub(crate) fn remote(self) -> Option<Address> {
-        self.address(curl_sys::CURLINFO_PRIMARY_IP, curl_sys::CURLINFO_PRIMARY_PORT)
-    }
-
-    /// The address of this side of the connection.
-    pub(crate) fn local(self) -> Option<Address> {
-        self.address(curl_sys::CURLINFO_LOCAL_IP, curl_sys::CURLINFO_LOCAL_PORT)
-    }
-
-    fn address(self, ip: curl_sys::CURLINFO, port: curl_sys::CURLINFO) -> Option<Address> {
-        let mut text: *const c_char = ptr::null();
-        // SAFETY: the info writes one pointer.
-        let code = unsafe { curl_sys::curl_easy_getinfo(self.raw, ip, &raw mut text) };
-        if code != curl_sys::CURLE_OK || text.is_null() {
-            return None;
-        }
-        // SAFETY: libcurl owns this string until the next transfer of the handle; it is copied here.
-        let text = unsafe { CStr::from_ptr(text) }.to_bytes();
-        let mut number: c_long = 0;
-        // SAFETY: the info writes one long.
-        let code = unsafe { curl_sys::curl_easy_getinfo(self.raw, port, &raw mut number) };
-        let port = u16::try_from(number).ok().filter(|_| code == curl_sys::CURLE_OK)?;
-        Address::new(text, port)
     }
 }
 

@@ -37,36 +37,55 @@ pub struct Metrics {
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
     pub(crate) uri: Uri,
-    pub(crate) local: Option<Address>,
-    pub(crate) remote: Option<Address>,
+    pub(crate) ends: Ends,
     pub(crate) metrics: Option<Measured>,
     /// The length of the body that follows, where it is known.
     pub(crate) body_length: Option<u64>,
 }
 
-/// The longest text of an IP address (`INET6_ADDRSTRLEN` without its NUL).
-const LONGEST_IP: usize = 45;
-
-/// One end of a connection, as libcurl tells it: few ask for it, so it is read when it is asked for.
-#[derive(Clone, Copy)]
-pub(crate) struct Address {
-    ip: [u8; LONGEST_IP],
-    length: u8,
-    port: u16,
+/// Both ends of a connection.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ends {
+    pub(crate) remote: Option<Address>,
+    pub(crate) local: Option<Address>,
 }
 
+/// One end of a connection, as libcurl tells it: few ask for it, so it is read when it is asked for.
+#[derive(Clone)]
+pub(crate) enum Address {
+    /// As those of IPv4 are. Many transfers may wait, each with two of them.
+    Short {
+        ip: [u8; SHORT_IP],
+        length: u8,
+        port: u16,
+    },
+    Long(Box<(Vec<u8>, u16)>),
+}
+
+/// The longest text of an address of IPv4.
+const SHORT_IP: usize = 15;
+
 impl Address {
-    /// `None` of a text that is too long for an address.
-    pub(crate) fn new(text: &[u8], port: u16) -> Option<Self> {
-        let mut ip = [0; LONGEST_IP];
-        ip.get_mut(..text.len())?.copy_from_slice(text);
-        Some(Self { ip, length: text.len() as u8, port })
+    pub(crate) fn new(text: &[u8], port: u16) -> Self {
+        let mut ip = [0; SHORT_IP];
+        match ip.get_mut(..text.len()) {
+            Some(room) => {
+                room.copy_from_slice(text);
+                Self::Short { ip, length: text.len() as u8, port }
+            }
+            None => Self::Long(Box::new((text.to_vec(), port))),
+        }
     }
 
+    /// `None` of what is no address of the internet.
     pub(crate) fn read(&self) -> Option<SocketAddr> {
-        let ip = self.ip.get(..self.length.into())?;
-        let ip: IpAddr = std::str::from_utf8(ip).ok()?.parse().ok()?;
-        Some(SocketAddr::new(ip, self.port))
+        let (ip, port) = match self {
+            Self::Short { ip, length, port } => (ip.get(..usize::from(*length))?, *port),
+            Self::Long(long) => (&*long.0, long.1),
+        };
+        // An IPv6 address may come with its zone.
+        let ip: IpAddr = std::str::from_utf8(ip).ok()?.split('%').next()?.parse().ok()?;
+        Some(SocketAddr::new(ip, port))
     }
 }
 

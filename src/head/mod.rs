@@ -13,7 +13,7 @@ mod lines;
 mod parser;
 
 pub use facts::Metrics;
-pub(crate) use facts::{Address, AtEnd, Ending, Facts, Measured};
+pub(crate) use facts::{Address, AtEnd, Ending, Ends, Facts, Measured};
 use lines::Lines;
 pub(crate) use parser::HeadParser;
 
@@ -129,7 +129,7 @@ fn violation(detail: String) -> Error {
 impl Head {
     /// `200 OK` without fields.
     pub(crate) fn bare(length: Option<u64>) -> Self {
-        let facts = Facts { uri: http::Uri::default(), local: None, remote: None, metrics: None, body_length: length };
+        let facts = Facts { uri: http::Uri::default(), ends: Ends::default(), metrics: None, body_length: length };
         Self(Lines::take()).with_facts(facts)
     }
 }

@@ -17,7 +17,7 @@ use super::super::timer::{Sleep, sleep};
 use super::entry::RecordedResponse;
 use crate::body::{AsyncBody, Source};
 use crate::error::{Error, ErrorKind, shown};
-use crate::head::Facts;
+use crate::head::{Ends, Facts};
 
 /// A request's body that was read.
 pub(super) struct Read {
@@ -78,7 +78,7 @@ pub(super) fn response(
         delay: delay.filter(|delay| !delay.is_zero()).map(|delay| Box::pin(sleep(delay))),
         ..Played::default()
     };
-    head.extensions_mut().insert(Facts { uri, local: None, remote: None, metrics: None, body_length: length });
+    head.extensions_mut().insert(Facts { uri, ends: Ends::default(), metrics: None, body_length: length });
     Ok(head.map(|()| AsyncBody::from_source(played)))
 }
 
