@@ -1,6 +1,6 @@
 //! An agent at work: messages, libcurl, wakes, wait. An error stays with the transfer that it concerns. Has no thread.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,11 +19,11 @@ use super::room::{self, Room};
 use super::seat::{Handle, Visitor};
 use super::selector::Selector;
 use super::sweep::{self, Sweeper, Waiting};
-use super::timer::Timers;
+use super::timer::{Alarm, Timers};
 use crate::body::wake;
 use crate::easy::Easy;
 use crate::easy::pool::Pool;
-use crate::easy::transfer::{self, Transfer, Verdict};
+use crate::easy::transfer::{self, Now, Transfer, Verdict};
 use crate::error::{Error, ErrorKind};
 use crate::ffi::clock::thread_time;
 use crate::ffi::held::Held;
@@ -92,9 +92,6 @@ fn unusable_libcurl() -> Option<String> {
         .then(|| format!("the linked libcurl {} hangs in name resolution; use another version", version.version()))
 }
 
-/// When libcurl wants to be called because of time.
-type CurlTimer = Arc<Mutex<Option<Instant>>>;
-
 pub(super) struct Agent {
     // Drop order: the transfers take their handles out of the multi handle, then it goes, then what its callbacks use.
     transfers: Slab<Slot>,
@@ -102,7 +99,8 @@ pub(super) struct Agent {
     waiting: Waiting,
     multi: Multi,
     selector: Selector,
-    curl_timer: CurlTimer,
+    /// When libcurl wants to be called because of time.
+    alarm: Arc<Alarm>,
     timers: Timers,
     /// A waker for each slot, kept for the slot's next transfer.
     wakers: Vec<Waker>,
@@ -176,11 +174,10 @@ impl Agent {
         }
         multi.pipelining(false, true)?;
         options::set_quick_exit(&multi);
-        let curl_timer = CurlTimer::default();
-        let timer = curl_timer.clone();
+        let alarm = Arc::new(Alarm::new(Instant::now()));
+        let of_libcurl = alarm.clone();
         multi.timer_function(move |after| {
-            *timer.lock().unwrap_or_else(PoisonError::into_inner) =
-                after.and_then(|after| Instant::now().checked_add(after));
+            of_libcurl.set(after.and_then(|after| Instant::now().checked_add(after)));
             true
         })?;
         let selector = Selector::new(&mut multi)?;
@@ -190,7 +187,7 @@ impl Agent {
             waiting: Waiting::default(),
             multi,
             selector,
-            curl_timer,
+            alarm,
             timers: Timers::default(),
             wakers: Vec::new(),
             visitor: Visitor::new(handle.clone()),
@@ -371,9 +368,7 @@ impl Agent {
 
     /// Whether it needs no thread: nothing can happen but on idle connections.
     fn is_idle(&self) -> bool {
-        self.transfers.is_empty()
-            && !self.sweeper.is_running()
-            && self.curl_timer.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+        self.transfers.is_empty() && !self.sweeper.is_running() && self.alarm.at().is_none()
     }
 
     /// Returns how many transfers were to be added.
@@ -451,7 +446,7 @@ impl Agent {
     fn attend(&mut self, slot: usize) {
         // The waker may be an earlier transfer's.
         let Some(entry) = self.transfers.get_mut(slot) else { return };
-        let now = Instant::now();
+        let now = &Now::new(Instant::now);
         let progress = match entry {
             Slot::Running(easy) if easy.get_ref().transfer.is_watched(now) => {
                 let waiting = options::connection_id(easy) < 0;
@@ -546,16 +541,9 @@ impl Agent {
 
     /// libcurl begins here with the transfers that were just added.
     fn call_libcurl_for_time(&mut self, added: usize) {
-        let due = {
-            let mut timer = self.curl_timer.lock().unwrap_or_else(PoisonError::into_inner);
-            // Read after the wait, not before.
-            let due = timer.is_some_and(|at| at <= Instant::now());
-            if due {
-                *timer = None;
-            }
-            due
-        };
-        if due {
+        // The clock is read after the wait, not before.
+        if self.alarm.at().is_some_and(|at| at <= Instant::now()) {
+            self.alarm.set(None);
             // Requests that share a connection leave together. It has to be clear that they do: each socket costs two
             // system calls.
             let _held = self.selector.hold_back(added / 2);
@@ -616,6 +604,9 @@ impl Agent {
     }
 
     fn attend_timers(&mut self) {
+        if self.timers.next().is_none() {
+            return;
+        }
         let now = Instant::now();
         while let Some(slot) = self.timers.pop(now) {
             self.attend(slot);
@@ -633,6 +624,9 @@ impl Agent {
     }
 
     fn sweep(&mut self) {
+        if self.waiting.due().is_none() && !self.should_sweep() {
+            return;
+        }
         let now = Instant::now();
         let transfers = &self.transfers;
         let waiting = self.waiting.look(now, |slot| match transfers.get(slot) {
@@ -676,12 +670,13 @@ impl Agent {
     }
 
     fn time_to_wait(&self, deadline: Option<Instant>) -> Option<Duration> {
-        let curl = *self.curl_timer.lock().unwrap_or_else(PoisonError::into_inner);
         let shut_down = self.shut_down.as_ref().and_then(|shut_down| shut_down.deadline);
         let now = Instant::now();
         let sweep = self.should_sweep().then(|| self.sweeper.due(now));
-        let next =
-            [deadline, curl, self.timers.next(), shut_down, sweep, self.waiting.due()].into_iter().flatten().min()?;
+        let next = [deadline, self.alarm.at(), self.timers.next(), shut_down, sweep, self.waiting.due()]
+            .into_iter()
+            .flatten()
+            .min()?;
         Some(next.saturating_duration_since(now))
     }
 }

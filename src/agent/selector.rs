@@ -6,18 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use curl::multi::{Multi, Socket, SocketEvents};
 
 use crate::ffi::poll::{Heard, Poll};
-use crate::ffi::sockets::{self, HeldBack};
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Interest {
-    read: bool,
-    write: bool,
-}
+use crate::ffi::sockets::{self, HeldBack, Interest};
 
 #[derive(Debug, Default)]
 struct Watched {
@@ -26,13 +19,11 @@ struct Watched {
     registered: Option<Interest>,
 }
 
-/// Wishes that libcurl has uttered and that were not looked at yet.
-type Wishes = Arc<Mutex<Vec<(Socket, Interest)>>>;
-
 pub(super) struct Selector {
     /// Few and looked up often: no hash is as quick.
     sockets: BTreeMap<Socket, Watched>,
-    wishes: Wishes,
+    /// Those that are looked at, and the memory for the next ones.
+    wishes: Vec<(Socket, Interest)>,
     /// Something was heard on a socket of which libcurl wants nothing.
     restless: bool,
     /// Sockets may be closed without a word: a wish for nothing may mean that.
@@ -42,17 +33,15 @@ pub(super) struct Selector {
 impl Selector {
     /// Listens to the wishes of a multi handle.
     pub(super) fn new(multi: &mut Multi) -> Result<Self, curl::MultiError> {
-        let wishes = Wishes::default();
-        let sink = wishes.clone();
-        multi.socket_function(move |socket: Socket, events: SocketEvents, _| {
+        multi.socket_function(|socket: Socket, events: SocketEvents, _| {
             let interest = if events.remove() {
                 Interest::default()
             } else {
                 Interest { read: events.input(), write: events.output() }
             };
-            lock(&sink).push((socket, interest));
+            sockets::wish(socket, interest);
         })?;
-        Ok(Self { sockets: BTreeMap::new(), wishes, restless: false, silent: false })
+        Ok(Self { sockets: BTreeMap::new(), wishes: Vec::new(), restless: false, silent: false })
     }
 
     /// libcurl's own transfers, those of DNS over HTTPS, do not tell when they close a socket. From now on a registration is
@@ -67,7 +56,8 @@ impl Selector {
         sockets::take_closed(|socket| {
             self.sockets.remove(&socket);
         });
-        let wishes = std::mem::take(&mut *lock(&self.wishes));
+        let mut wishes = std::mem::take(&mut self.wishes);
+        sockets::take_wishes(&mut wishes);
         for (socket, wanted) in &wishes {
             let watched = self.sockets.entry(*socket).or_default();
             watched.wanted = *wanted;
@@ -89,13 +79,8 @@ impl Selector {
                 self.sockets.remove(socket);
             }
         }
-        // Give the list back, for its memory.
-        let mut wishes = wishes;
         wishes.clear();
-        let mut list = lock(&self.wishes);
-        if list.is_empty() {
-            *list = wishes;
-        }
+        self.wishes = wishes;
         result
     }
 
@@ -173,8 +158,4 @@ impl Watched {
         self.registered = Some(interest);
         Ok(())
     }
-}
-
-fn lock(wishes: &Wishes) -> MutexGuard<'_, Vec<(Socket, Interest)>> {
-    wishes.lock().unwrap_or_else(PoisonError::into_inner)
 }

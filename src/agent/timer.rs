@@ -1,8 +1,9 @@
-//! Deadlines of transfers. Never reads the clock.
+//! Deadlines of transfers, and of libcurl. Never reads the clock.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// Deadlines by slot. A deadline is not taken back: the transfer knows whether it still holds. A slot has one entry in
 /// the heap, rarely a few: a deadline later than the one that is set waits until that one has passed.
@@ -42,10 +43,36 @@ impl Timers {
     }
 }
 
+/// A moment that a callback sets on the thread that reads it, whichever that is: it needs no lock, and the order of nothing.
+#[derive(Debug)]
+pub(super) struct Alarm {
+    since: Instant,
+    /// Nanoseconds from then on.
+    at: AtomicU64,
+}
+
+const NEVER: u64 = u64::MAX;
+
+impl Alarm {
+    /// Not set, and never for a moment before `since`.
+    pub(super) fn new(since: Instant) -> Self {
+        Self { since, at: AtomicU64::new(NEVER) }
+    }
+
+    pub(super) fn set(&self, at: Option<Instant>) {
+        let nanoseconds = |at: Instant| u64::try_from(at.saturating_duration_since(self.since).as_nanos()).ok();
+        self.at.store(at.and_then(nanoseconds).unwrap_or(NEVER), Ordering::Relaxed);
+    }
+
+    pub(super) fn at(&self) -> Option<Instant> {
+        let at = self.at.load(Ordering::Relaxed);
+        (at != NEVER).then(|| self.since + Duration::from_nanos(at))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn slots_come_in_the_order_of_their_deadlines_and_not_before() {
@@ -74,5 +101,18 @@ mod tests {
         assert_eq!(timers.pop(start + Duration::from_secs(5)), Some(0));
         timers.set(start + Duration::from_secs(7), 0);
         assert_eq!(timers.pop(start + Duration::from_secs(7)), Some(0));
+    }
+
+    #[test]
+    fn an_alarm_keeps_its_moment_to_the_nanosecond() {
+        let start = Instant::now();
+        let alarm = Alarm::new(start);
+        assert_eq!(alarm.at(), None);
+        for after in [0, 1, 999_999_999, 1_000_000_001, 86_400_000_000_007].map(Duration::from_nanos) {
+            alarm.set(Some(start + after));
+            assert_eq!(alarm.at(), Some(start + after));
+        }
+        alarm.set(None);
+        assert_eq!(alarm.at(), None);
     }
 }

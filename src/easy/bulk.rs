@@ -59,8 +59,9 @@ impl Bulk {
     }
 
     /// Looks whether more has come since the last look. Returns as [`received`](Self::received) does.
-    pub(super) fn look(&mut self, received: u64, now: Instant) -> Option<u32> {
-        if self.next()? > now {
+    pub(super) fn look(&mut self, received: u64, now: impl FnOnce() -> Instant) -> Option<u32> {
+        let (next, now) = (self.next()?, now());
+        if next > now {
             return None;
         }
         self.fast = received > self.seen;
@@ -92,7 +93,7 @@ mod tests {
         }
 
         fn look(&mut self, received: u64, milliseconds: u64) -> Option<u32> {
-            self.0.look(received, self.1 + Duration::from_millis(milliseconds))
+            self.0.look(received, || self.1 + Duration::from_millis(milliseconds))
         }
     }
 

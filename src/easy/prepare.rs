@@ -188,7 +188,7 @@ impl Prepare {
 
     /// Sets everything that belongs to this one request. Nothing is left from the request before.
     fn apply(&self, easy: &mut Easy, target: &Target) -> Result<(), curl::Error> {
-        easy.url(&target.url)?;
+        options::set_url(easy, &target.url)?;
         // Wait for a connection that is being made, to share it, rather than open one for each request to an HTTP/2
         // server. Only where HTTP/2 can come of it: for a connection in clear text libcurl would wait until the response
         // ahead is complete.
@@ -436,7 +436,7 @@ fn upload_of_handler(writes: Option<bool>, request: &Request<()>) -> Upload {
 
 /// Where a request goes.
 struct Target {
-    url: String,
+    url: CString,
     auth: Option<HeaderValue>,
 }
 
@@ -457,9 +457,8 @@ impl Target {
             return Err(Error::invalid_request("the URL names no host"));
         }
         let Some(user) = user else {
-            // As `Display` writes it, without its machinery.
             let path = uri.path_and_query().map_or("/", |path| path.as_str());
-            return Ok(Self { url: [scheme.as_str(), "://", authority, path].concat(), auth: None });
+            return Ok(Self { url: zero_ended(&[scheme.as_str(), "://", authority, path])?, auth: None });
         };
         if !credentials {
             return Err(Error::invalid_request(
@@ -469,8 +468,15 @@ impl Target {
         let encoded = Zeroizing::new(BASE64_STANDARD.encode(&*decode_percent(user)?));
         let value = secret_value(format!("Basic {}", *encoded).into_bytes().into())
             .map_err(|_| Error::invalid_request("the URL's credentials cannot be used"))?;
-        Ok(Self { url: crate::secret::without_credentials(uri), auth: Some(value) })
+        Ok(Self { url: zero_ended(&[&crate::secret::without_credentials(uri)])?, auth: Some(value) })
     }
+}
+
+/// A URL as libcurl wants it, in memory that is taken once.
+fn zero_ended(parts: &[&str]) -> Result<CString, Error> {
+    let mut url = Vec::with_capacity(parts.iter().map(|part| part.len()).sum::<usize>() + 1);
+    parts.iter().for_each(|part| url.extend_from_slice(part.as_bytes()));
+    CString::new(url).map_err(|_| Error::invalid_request("the URL holds a NUL"))
 }
 
 /// The size of libcurl's buffer for an upload from memory.

@@ -53,7 +53,7 @@ impl Stream {
     }
 
     /// Whether that is now; told once.
-    pub(super) fn is_due(&mut self, now: Instant) -> bool {
-        self.again.take_if(|at| *at <= now).is_some()
+    pub(super) fn is_due(&mut self, now: impl FnOnce() -> Instant) -> bool {
+        self.again.take_if(|at| *at <= now()).is_some()
     }
 }

@@ -1,5 +1,6 @@
 //! libcurl's callbacks about one transfer. Asks the machine, calls the handler; decides nothing itself.
 
+use std::cell::LazyCell;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::SeekFrom;
 use std::net::SocketAddr;
@@ -119,6 +120,9 @@ struct Active {
     failure: Option<Error>,
 }
 
+/// The clock, read when somebody asks for the time: most transfers have nothing that ends with it.
+pub(crate) type Now = LazyCell<Instant>;
+
 /// What the agent should do with a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -172,7 +176,7 @@ impl Transfer {
             of_user,
         } = start;
         let (machine, effect) = Machine::new(first, Instant::now);
-        let watch = Watch::new(config, Instant::now()).map(Box::new);
+        let watch = Watch::new(config, Instant::now).map(Box::new);
         if effect == Effect::Abort || machine.deadline().is_some() {
             control.look();
         }
@@ -278,9 +282,9 @@ impl Transfer {
     /// Looks after a transfer outside libcurl's callbacks: its control was used, or its time may be up.
     ///
     /// `progress` is needed where [`is_watched`](Self::is_watched) says so.
-    pub(crate) fn attend(&mut self, now: Instant, progress: Option<Progress>) -> Verdict {
+    pub(crate) fn attend(&mut self, now: &Now, progress: Option<Progress>) -> Verdict {
         if let (Some(active), Some(progress)) = (&mut self.active, progress)
-            && !active.watch(now, progress)
+            && !active.watch(**now, progress)
         {
             return Verdict::Remove;
         }
@@ -289,15 +293,15 @@ impl Transfer {
     }
 
     /// Whether it is time to look at the transfer's progress.
-    pub(crate) fn is_watched(&self, now: Instant) -> bool {
+    pub(crate) fn is_watched(&self, now: &Now) -> bool {
         let watch = self.active.as_ref().and_then(|active| active.watch.as_ref());
-        watch.is_some_and(|watch| watch.next() <= now)
+        watch.is_some_and(|watch| watch.next() <= **now)
     }
 
     /// How much the agent is to be told of at once from now on, if that has changed because of time.
-    pub(crate) fn falls_silent(&mut self, now: Instant) -> Option<u32> {
+    pub(crate) fn falls_silent(&mut self, now: &Now) -> Option<u32> {
         let active = self.active.as_mut()?;
-        active.bulk.as_mut()?.look(active.received, now)
+        active.bulk.as_mut()?.look(active.received, || **now)
     }
 
     /// Ends the transfer with an error of this side.
@@ -358,22 +362,22 @@ impl Active {
         effect != Effect::Abort
     }
 
-    fn attend(&mut self, now: Instant) -> Verdict {
-        if self.give_up.is_some_and(|at| at <= now) {
+    fn attend(&mut self, now: &Now) -> Verdict {
+        if self.give_up.is_some_and(|at| at <= **now) {
             let phase = if self.responded { TimeoutPhase::Body } else { TimeoutPhase::Connect };
             self.fail(Error::timeout(phase).with_detail("no connection became free"));
             return Verdict::Remove;
         }
         let mut effect = match self.control.take() {
-            Some(ready) => self.machine.step(Event::Ready(ready), || now),
+            Some(ready) => self.machine.step(Event::Ready(ready), || **now),
             None => Effect::Nothing,
         };
         if let Some(stream) = &mut self.stream
-            && stream.is_due(now)
+            && stream.is_due(|| **now)
             && effect != Effect::Abort
         {
             self.resume |= effect == Effect::Resume;
-            effect = self.machine.step(Event::Ready(Ready::write().keeping()), || now);
+            effect = self.machine.step(Event::Ready(Ready::write().keeping()), || **now);
         }
         loop {
             match effect {
@@ -385,13 +389,13 @@ impl Active {
                 Effect::CallTimeout => {
                     let error = Error::timeout(TimeoutPhase::Handler).with_url(&self.uri);
                     let next = self.handler.on_error(error);
-                    effect = self.machine.step(Event::Answered(next), || now);
+                    effect = self.machine.step(Event::Answered(next), || **now);
                     continue;
                 }
                 Effect::Resume => self.resume = true,
                 _ => {}
             }
-            effect = self.machine.step(Event::Tick, || now);
+            effect = self.machine.step(Event::Tick, || **now);
             if effect == Effect::Nothing {
                 break;
             }

@@ -42,11 +42,12 @@ pub(crate) struct Progress {
 }
 
 impl Watch {
-    pub(super) fn new(config: &RequestConfig, now: Instant) -> Option<Self> {
+    pub(super) fn new(config: &RequestConfig, now: impl FnOnce() -> Instant) -> Option<Self> {
         let resolve = config.resolve_timeout.flatten();
         let response = config.response_timeout.flatten();
         let stall = config.stall_timeout.flatten();
         let first = [resolve, response, stall].into_iter().flatten().min()?;
+        let now = now();
         let next = now.checked_add(first)?;
         Some(Self {
             resolve,
@@ -126,12 +127,12 @@ mod tests {
     fn watch(change: impl FnOnce(&mut RequestConfig), now: Instant) -> Watch {
         let mut config = RequestConfig::default();
         change(&mut config);
-        Watch::new(&config, now).unwrap()
+        Watch::new(&config, || now).unwrap()
     }
 
     #[test]
     fn without_limits_there_is_no_watch() {
-        assert!(Watch::new(&RequestConfig::default(), Instant::now()).is_none());
+        assert!(Watch::new(&RequestConfig::default(), Instant::now).is_none());
     }
 
     #[test]

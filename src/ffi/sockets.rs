@@ -1,4 +1,4 @@
-//! The news that libcurl opened or closed a socket, what the other side had heard by then, and how much was carried. Never
+//! The news that libcurl opened or closed a socket, or wants to hear of it, what the other side had heard by then, and how much was carried. Never
 //! reads or writes one.
 
 use std::cell::RefCell;
@@ -13,11 +13,20 @@ thread_local! {
     static LEDGER: RefCell<Option<Ledger>> = const { RefCell::new(None) };
 }
 
+/// What somebody wants to hear of a socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Interest {
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+}
+
 /// What became of the sockets of one multi handle. It goes from thread to thread with that: see [`open_ledger`].
 #[derive(Default)]
 pub(crate) struct Ledger {
     /// Descriptors closed by libcurl since the last call of [`take_closed`].
     closed: Vec<Socket>,
+    /// What libcurl wished for since the last call of [`take_wishes`].
+    wishes: Vec<(Socket, Interest)>,
     /// How many connections have a socket.
     open: usize,
     /// Sockets of which somebody wants to know how they ended.
@@ -221,6 +230,16 @@ pub(super) fn tell_of(_socket: Socket, _bytes: u32) {}
 /// resolver's.
 pub(crate) fn open() -> usize {
     in_ledger(|ledger| ledger.open).unwrap_or(0)
+}
+
+/// libcurl wants to hear that of a socket from now on.
+pub(crate) fn wish(socket: Socket, interest: Interest) {
+    in_ledger(|ledger| ledger.wishes.push((socket, interest)));
+}
+
+/// Exchanges an empty list for what libcurl wished for since the last call.
+pub(crate) fn take_wishes(list: &mut Vec<(Socket, Interest)>) {
+    in_ledger(|ledger| std::mem::swap(list, &mut ledger.wishes));
 }
 
 /// Calls `each` with every descriptor that libcurl closed since the last call.

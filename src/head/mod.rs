@@ -5,6 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode, Version};
+use memchr::{memchr, memchr_iter};
 
 use crate::error::{Error, ErrorKind};
 
@@ -89,11 +90,13 @@ impl fmt::Debug for Head {
 
 /// Values share one piece of memory.
 fn read_fields(lines: &[u8]) -> Result<HeaderMap, Error> {
-    let count = lines.iter().filter(|byte| **byte == b'\n').count();
+    let count = memchr_iter(b'\n', lines).count();
     let mut fields = HeaderMap::try_with_capacity(count).map_err(|_| too_many())?;
     let lines = Bytes::copy_from_slice(lines);
-    for line in lines.split_inclusive(|byte| *byte == b'\n') {
-        append(&mut fields, line, |value| lines.slice_ref(value))?;
+    let mut start = 0;
+    for end in memchr_iter(b'\n', &lines) {
+        append(&mut fields, &lines[start..end], |value| lines.slice_ref(value))?;
+        start = end + 1;
     }
     Ok(fields)
 }
@@ -109,7 +112,7 @@ fn append(fields: &mut HeaderMap, line: &[u8], share: impl FnOnce(&[u8]) -> Byte
 
 /// The name and the value of a field line.
 fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let colon = line.iter().position(|byte| *byte == b':')?;
+    let colon = memchr(b':', line)?;
     Some((line[..colon].trim_ascii_end(), line[colon + 1..].trim_ascii()))
 }
 
