@@ -56,11 +56,11 @@ impl<T> ResponseExt for Response<T> {
     }
 
     fn local_addr(&self) -> Option<SocketAddr> {
-        facts(self)?.ends.local.as_ref()?.read()
+        facts(self)?.ends.local()
     }
 
     fn remote_addr(&self) -> Option<SocketAddr> {
-        facts(self)?.ends.remote.as_ref()?.read()
+        facts(self)?.ends.remote()
     }
 
     fn metrics(&self) -> Option<Metrics> {

@@ -91,7 +91,7 @@ mod on {
                 span.record("otel.status_code", "ERROR");
             }
             span.record("network.protocol.version", version(head.version()));
-            if let Some(remote) = head.facts().and_then(|facts| facts.ends.remote.as_ref()?.read()) {
+            if let Some(remote) = head.facts().and_then(|facts| facts.ends.remote()) {
                 span.record("network.peer.address", tracing::field::display(remote.ip()));
                 span.record("network.peer.port", remote.port());
             }

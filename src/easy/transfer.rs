@@ -25,7 +25,7 @@ use crate::ffi::options::{Info, Live};
 use crate::ffi::sockets::Mark;
 use crate::handler::machine::{Effect, Event, Lane, Machine};
 use crate::handler::{Control, Decoder, Encoder, Handler, Next, Ready};
-use crate::head::{Address, AtEnd, Ending, Ends, Facts, Head, HeadParser, Measured, Metrics};
+use crate::head::{AtEnd, Ending, Ends, Facts, Head, HeadParser, Measured, Metrics};
 
 /// The state behind an easy handle: a running request, or nothing while the handle waits in the pool.
 #[derive(Default)]
@@ -712,9 +712,9 @@ impl Callbacks for Transfer {
         if active.unanswered && !active.repeatable {
             active.mark = live.mark();
         }
-        let peer = if config.egress.is_open() { None } else { Some(ends.remote.as_ref().and_then(Address::read)) };
+        let remote = ends.remote();
         active.ends = ends;
-        peer.is_none_or(|peer| self.may_connect(live, peer))
+        config.egress.is_open() || self.may_connect(live, remote)
     }
 
     fn on_seek(&mut self, to: SeekFrom) -> SeekResult {

@@ -10,7 +10,7 @@ use libc::{c_char, c_int, c_void};
 
 use super::held::{Callbacks, Held};
 use super::options::check;
-use crate::head::{Address, Ends};
+use crate::head::Ends;
 
 /// `CURLOPT_PREREQFUNCTION` and `CURLOPT_PREREQDATA`.
 const PREREQ_FUNCTION: curl_sys::CURLoption = 20312;
@@ -100,8 +100,10 @@ extern "C" fn before_request<T: Callbacks>(
     let address = |text: *mut c_char, port: c_int| {
         // SAFETY: libcurl passes strings that live during the call.
         let text = (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) })?;
-        Some(Address::new(text.to_bytes(), u16::try_from(port).ok()?))
+        // An IPv6 address may come with its zone.
+        let ip = text.to_str().ok()?.split('%').next()?.parse().ok()?;
+        Some(SocketAddr::new(ip, u16::try_from(port).ok()?))
     };
-    let ends = Ends { remote: address(remote, remote_port), local: address(local, local_port) };
+    let ends = Ends::new(address(remote, remote_port), address(local, local_port));
     if ask::<T>(client, |held| held.may_send(ends)) { 0 } else { ABORT }
 }

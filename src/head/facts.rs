@@ -1,7 +1,6 @@
 //! What is known about a transfer beside its messages. Plain data.
 
-use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -43,55 +42,42 @@ pub(crate) struct Facts {
     pub(crate) body_length: Option<u64>,
 }
 
-/// Both ends of a connection.
+/// Both ends of a connection. Small, as each of many transfers that wait has them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Ends {
-    pub(crate) remote: Option<Address>,
-    pub(crate) local: Option<Address>,
-}
-
-/// One end of a connection, as libcurl tells it: few ask for it, so it is read when it is asked for.
-#[derive(Clone)]
-pub(crate) enum Address {
-    /// As those of IPv4 are. Many transfers may wait, each with two of them.
-    Short {
-        ip: [u8; SHORT_IP],
-        length: u8,
-        port: u16,
+pub(crate) enum Ends {
+    /// Not known yet, or not of the internet.
+    #[default]
+    None,
+    V4 {
+        remote: SocketAddrV4,
+        local: SocketAddrV4,
     },
-    Long(Box<(Vec<u8>, u16)>),
+    Other(Box<(Option<SocketAddr>, Option<SocketAddr>)>),
 }
 
-/// The longest text of an address of IPv4.
-const SHORT_IP: usize = 15;
-
-impl Address {
-    pub(crate) fn new(text: &[u8], port: u16) -> Self {
-        let mut ip = [0; SHORT_IP];
-        match ip.get_mut(..text.len()) {
-            Some(room) => {
-                room.copy_from_slice(text);
-                Self::Short { ip, length: text.len() as u8, port }
-            }
-            None => Self::Long(Box::new((text.to_vec(), port))),
+impl Ends {
+    pub(crate) fn new(remote: Option<SocketAddr>, local: Option<SocketAddr>) -> Self {
+        match (remote, local) {
+            (None, None) => Self::None,
+            (Some(SocketAddr::V4(remote)), Some(SocketAddr::V4(local))) => Self::V4 { remote, local },
+            others => Self::Other(Box::new(others)),
         }
     }
 
-    /// `None` of what is no address of the internet.
-    pub(crate) fn read(&self) -> Option<SocketAddr> {
-        let (ip, port) = match self {
-            Self::Short { ip, length, port } => (ip.get(..usize::from(*length))?, *port),
-            Self::Long(long) => (&*long.0, long.1),
-        };
-        // An IPv6 address may come with its zone.
-        let ip: IpAddr = std::str::from_utf8(ip).ok()?.split('%').next()?.parse().ok()?;
-        Some(SocketAddr::new(ip, port))
+    pub(crate) fn remote(&self) -> Option<SocketAddr> {
+        match self {
+            Self::None => None,
+            Self::V4 { remote, .. } => Some((*remote).into()),
+            Self::Other(both) => both.0,
+        }
     }
-}
 
-impl fmt::Debug for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.read().fmt(f)
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
+        match self {
+            Self::None => None,
+            Self::V4 { local, .. } => Some((*local).into()),
+            Self::Other(both) => both.1,
+        }
     }
 }
 

@@ -14,7 +14,7 @@ mod lines;
 mod parser;
 
 pub use facts::Metrics;
-pub(crate) use facts::{Address, AtEnd, Ending, Ends, Facts, Measured};
+pub(crate) use facts::{AtEnd, Ending, Ends, Facts, Measured};
 use lines::Lines;
 pub(crate) use parser::HeadParser;
 
