@@ -99,8 +99,8 @@ impl Selector {
 
     /// Holds back what is sent on the known sockets until the answer is dropped, unless there are more than `most`.
     pub(super) fn hold_back(&self, most: usize) -> HeldBack {
-        let few = self.sockets.len() <= most;
-        HeldBack::new(self.sockets.keys().copied().filter(|_| few))
+        let few = (self.sockets.len() <= most).then_some(&self.sockets);
+        HeldBack::new(few.into_iter().flat_map(BTreeMap::keys).copied())
     }
 
     /// Whether an idle connection has something to say, if no transfer is running.

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use curl::easy::{ReadError, SeekResult, WriteError};
+use http::uri::Authority;
 use http::{StatusCode, Uri, Version};
 
 use super::bulk::Bulk;
@@ -245,8 +246,9 @@ impl Transfer {
     pub(crate) fn origin_hash(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         if let Some(active) = &self.active {
-            active.uri.scheme().hash(&mut hasher);
-            active.uri.authority().hash(&mut hasher);
+            // Not as they hash themselves: that is byte by byte.
+            active.uri.scheme_str().hash(&mut hasher);
+            active.uri.authority().map(Authority::as_str).hash(&mut hasher);
         }
         hasher.finish()
     }

@@ -100,8 +100,9 @@ extern "C" fn before_request<T: Callbacks>(
     let address = |text: *mut c_char, port: c_int| {
         // SAFETY: libcurl passes strings that live during the call.
         let text = (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) })?;
+        let text = text.to_str().ok()?;
         // An IPv6 address may come with its zone.
-        let ip = text.to_str().ok()?.split('%').next()?.parse().ok()?;
+        let ip = text.parse().ok().or_else(|| text.split_once('%')?.0.parse().ok())?;
         Some(SocketAddr::new(ip, u16::try_from(port).ok()?))
     };
     let ends = Ends::new(address(remote, remote_port), address(local, local_port));
