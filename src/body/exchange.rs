@@ -164,7 +164,9 @@ impl Sender {
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        self.finish(Err(Error::new(ErrorKind::AgentLost)), None);
+        if self.shared.lock().end.is_none() {
+            self.finish(Err(Error::new(ErrorKind::AgentLost)), None);
+        }
     }
 }
 

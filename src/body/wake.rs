@@ -14,13 +14,16 @@ use std::task::Waker;
 thread_local! {
     /// `Some` on a thread that defers.
     static LATER: RefCell<Option<Vec<Waker>>> = const { RefCell::new(None) };
+    /// An empty list of this thread's, for its memory.
+    static SPARE: Cell<Vec<Waker>> = const { Cell::new(Vec::new()) };
     /// This thread runs wakes that are due.
     static RUNNING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Defers the wakes of this thread from now on, until the guard drops. [`flush`] runs them.
 pub(crate) fn defer() -> Deferring {
-    Deferring(LATER.replace(Some(Vec::new())))
+    let spare = SPARE.try_with(Cell::take).unwrap_or_default();
+    Deferring(LATER.replace(Some(spare)))
 }
 
 /// Whether this thread can defer wakes: it is not about to end.
@@ -36,8 +39,9 @@ pub(crate) struct Deferring(
 
 impl Drop for Deferring {
     fn drop(&mut self) {
-        let rest = LATER.replace(self.0.take());
-        rest.into_iter().flatten().for_each(wake);
+        let mut rest = LATER.replace(self.0.take()).unwrap_or_default();
+        rest.drain(..).for_each(wake);
+        let _ = SPARE.try_with(|spare| spare.set(rest));
     }
 }
 
