@@ -20,7 +20,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -218,7 +218,7 @@ pub fn today() -> String {
     OffsetDateTime::now_utc().date().to_string()
 }
 
-/// The processor, its cores, the memory and the kernel.
+/// The processor, its cores, the memory, the kernel and how that one sends.
 pub fn machine() -> String {
     let field = |file: &str, name: &str| {
         let text = fs::read_to_string(file).unwrap_or_default();
@@ -227,12 +227,13 @@ pub fn machine() -> String {
     };
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let memory: f64 = field("/proc/meminfo", "MemTotal").trim_end_matches(" kB").parse().unwrap_or_default();
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let setting = |name: &str| fs::read_to_string(Path::new("/proc/sys").join(name)).unwrap_or_default();
     format!(
-        "{}, {cores} cores, {:.0} GiB of memory, Linux {}",
+        "{}, {cores} cores, {:.0} GiB of memory, Linux {} with {} as congestion control",
         field("/proc/cpuinfo", "model name"),
         memory / f64::from(1 << 20),
-        kernel.trim()
+        setting("kernel/osrelease").trim(),
+        setting("net/ipv4/tcp_congestion_control").trim()
     )
 }
 
