@@ -11,6 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
+/// Wakers that a thread keeps room for.
+const MOST_SPARE: usize = 256;
+
 thread_local! {
     /// `Some` on a thread that defers.
     static LATER: RefCell<Option<Vec<Waker>>> = const { RefCell::new(None) };
@@ -41,6 +44,7 @@ impl Drop for Deferring {
     fn drop(&mut self) {
         let mut rest = LATER.replace(self.0.take()).unwrap_or_default();
         rest.drain(..).for_each(wake);
+        rest.shrink_to(MOST_SPARE);
         let _ = SPARE.try_with(|spare| spare.set(rest));
     }
 }

@@ -246,7 +246,7 @@ impl Transfer {
     pub(crate) fn origin_hash(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         if let Some(active) = &self.active {
-            // Not as they hash themselves: that is byte by byte.
+            // Not as they hash themselves: that is byte by byte. A host in other letters costs a connection.
             active.uri.scheme_str().hash(&mut hasher);
             active.uri.authority().map(Authority::as_str).hash(&mut hasher);
         }

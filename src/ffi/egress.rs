@@ -103,7 +103,7 @@ extern "C" fn before_request<T: Callbacks>(
         let text = text.to_str().ok()?;
         // An IPv6 address may come with its zone.
         let ip = text.parse().ok().or_else(|| text.split_once('%')?.0.parse().ok())?;
-        Some(SocketAddr::new(ip, u16::try_from(port).ok()?))
+        Some(SocketAddr::new(ip, u16::try_from(port).unwrap_or(0)))
     };
     let ends = Ends::new(address(remote, remote_port), address(local, local_port));
     if ask::<T>(client, |held| held.may_send(ends)) { 0 } else { ABORT }

@@ -1,5 +1,5 @@
-//! The news that libcurl opened or closed a socket, or wants to hear of it, what the other side had heard by then, and how much was carried. Never
-//! reads or writes one.
+//! The news that libcurl opened or closed a socket, or wants to hear of it, what the other side had heard by then, and how
+//! much was carried. Never reads or writes one.
 
 use std::cell::RefCell;
 use std::sync::{Arc, OnceLock, Weak};
