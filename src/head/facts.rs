@@ -28,7 +28,7 @@ pub struct Metrics {
     pub total: Duration,
     /// Bytes of the request's body sent (`CURLINFO_SIZE_UPLOAD_T`).
     pub uploaded: u64,
-    /// Bytes of the response's body received, before decompression (`CURLINFO_SIZE_DOWNLOAD_T`).
+    /// Bytes of the response's body received, before decompression, as they were counted when they came.
     pub downloaded: u64,
 }
 
