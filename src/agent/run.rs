@@ -177,7 +177,7 @@ impl Agent {
         let alarm = Arc::new(Alarm::new(Instant::now()));
         let of_libcurl = alarm.clone();
         multi.timer_function(move |after| {
-            of_libcurl.set(after.and_then(|after| Instant::now().checked_add(after)));
+            of_libcurl.set(after, Instant::now);
             true
         })?;
         let selector = Selector::new(&mut multi)?;
@@ -541,9 +541,7 @@ impl Agent {
 
     /// libcurl begins here with the transfers that were just added.
     fn call_libcurl_for_time(&mut self, added: usize) {
-        // The clock is read after the wait, not before.
-        if self.alarm.at().is_some_and(|at| at <= Instant::now()) {
-            self.alarm.set(None);
+        if self.alarm.take_due(Instant::now) {
             // Requests that share a connection leave together. It has to be clear that they do: each socket costs two
             // system calls.
             let _held = self.selector.hold_back(added / 2);
@@ -604,10 +602,7 @@ impl Agent {
     }
 
     fn attend_timers(&mut self) {
-        if self.timers.next().is_none() {
-            return;
-        }
-        let now = Instant::now();
+        let now = &Now::new(Instant::now);
         while let Some(slot) = self.timers.pop(now) {
             self.attend(slot);
         }
@@ -624,10 +619,7 @@ impl Agent {
     }
 
     fn sweep(&mut self) {
-        if self.waiting.due().is_none() && !self.should_sweep() {
-            return;
-        }
-        let now = Instant::now();
+        let now = &Now::new(Instant::now);
         let transfers = &self.transfers;
         let waiting = self.waiting.look(now, |slot| match transfers.get(slot) {
             Some(Slot::Running(easy)) => {
@@ -636,9 +628,9 @@ impl Agent {
             }
             _ => false,
         });
-        let idle = self.should_sweep() && self.sweeper.due(now) <= now;
+        let idle = self.should_sweep() && self.sweeper.due().is_none_or(|at| at <= **now);
         if (waiting || idle) && !self.sweeper.is_running() {
-            self.sweeper.start(&self.multi, now);
+            self.sweeper.start(&self.multi, **now);
         }
     }
 
@@ -671,13 +663,13 @@ impl Agent {
 
     fn time_to_wait(&self, deadline: Option<Instant>) -> Option<Duration> {
         let shut_down = self.shut_down.as_ref().and_then(|shut_down| shut_down.deadline);
-        let now = Instant::now();
-        let sweep = self.should_sweep().then(|| self.sweeper.due(now));
+        let now = Now::new(Instant::now);
+        let sweep = self.should_sweep().then(|| self.sweeper.due().unwrap_or_else(|| *now));
         let next = [deadline, self.alarm.at(), self.timers.next(), shut_down, sweep, self.waiting.due()]
             .into_iter()
             .flatten()
             .min()?;
-        Some(next.saturating_duration_since(now))
+        Some(next.saturating_duration_since(*now))
     }
 }
 

@@ -11,6 +11,7 @@
 //! be HTTP/1.1, or fails, libcurl tells nobody: who waits would wait until the response ahead is complete. The questions
 //! of DNS over HTTPS, transfers of libcurl's own, wait in the same way. [`Waiting`] keeps an eye on them.
 
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 use curl::easy::{Easy2, Handler};
@@ -42,9 +43,9 @@ impl Handler for Nowhere {
 }
 
 impl Sweeper {
-    /// When the next sweep may be.
-    pub(super) fn due(&self, now: Instant) -> Instant {
-        self.last.map_or(now, |last| last + PAUSE)
+    /// When the next sweep may be: at any time if there has been none.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.last.map(|last| last + PAUSE)
     }
 
     pub(super) fn is_running(&self) -> bool {
@@ -98,12 +99,13 @@ impl Waiting {
         self.next.map(|(at, _)| at)
     }
 
-    /// Looks at the transfers, if it is time: forgets those that `waits` no longer holds of. Returns whether some are left.
-    pub(super) fn look(&mut self, now: Instant, waits: impl Fn(usize) -> bool) -> bool {
-        let Some((at, pause)) = self.next.filter(|(at, _)| *at <= now) else { return false };
+    /// Looks at the transfers, if it is time: forgets those that `waits` no longer holds of. Returns whether some are left. Asks
+    /// for the time only if there are any.
+    pub(super) fn look(&mut self, now: &impl Deref<Target = Instant>, waits: impl Fn(usize) -> bool) -> bool {
+        let Some((at, pause)) = self.next.filter(|(at, _)| *at <= **now) else { return false };
         self.slots.retain(|slot| waits(*slot));
         let pause = (pause * 2).min(SELDOM);
-        self.next = (!self.slots.is_empty()).then(|| (at.max(now) + pause, pause));
+        self.next = (!self.slots.is_empty()).then(|| (at.max(**now) + pause, pause));
         self.next.is_some()
     }
 }
@@ -120,16 +122,16 @@ mod tests {
         assert_eq!(waiting.due(), None);
         waiting.add(1, start);
         waiting.add(2, start);
-        assert!(!waiting.look(at(24), |_| true));
-        assert!(waiting.look(at(25), |_| true));
+        assert!(!waiting.look(&&at(24), |_| true));
+        assert!(waiting.look(&&at(25), |_| true));
         assert_eq!(waiting.due(), Some(at(75)));
-        assert!(waiting.look(at(75), |slot| slot == 2));
+        assert!(waiting.look(&&at(75), |slot| slot == 2));
         assert_eq!(waiting.due(), Some(at(175)));
         waiting.add(3, at(150));
         assert_eq!(waiting.due(), Some(at(175)));
         waiting.add(4, at(170));
         assert_eq!(waiting.due(), Some(at(175)), "new ones do not put it off");
-        assert!(!waiting.look(at(175), |_| false));
+        assert!(!waiting.look(&&at(175), |_| false));
         assert_eq!(waiting.due(), None);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -30,9 +31,9 @@ impl Timers {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// Takes a slot whose time has come. Whoever looks after it sets its next deadline.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<usize> {
-        if self.next()? > now {
+    /// Takes a slot whose time has come. Whoever looks after it sets its next deadline. Asks for the time only if there is one.
+    pub(super) fn pop(&mut self, now: &impl Deref<Target = Instant>) -> Option<usize> {
+        if self.next()? > **now {
             return None;
         }
         let Reverse((at, slot)) = self.heap.pop()?;
@@ -52,21 +53,45 @@ pub(super) struct Alarm {
 }
 
 const NEVER: u64 = u64::MAX;
+/// Most alarms are for at once: no clock is read for those.
+const AT_ONCE: u64 = 0;
 
 impl Alarm {
-    /// Not set, and never for a moment before `since`.
+    /// Not set, and for no moment before `since`.
     pub(super) fn new(since: Instant) -> Self {
         Self { since, at: AtomicU64::new(NEVER) }
     }
 
-    pub(super) fn set(&self, at: Option<Instant>) {
-        let nanoseconds = |at: Instant| u64::try_from(at.saturating_duration_since(self.since).as_nanos()).ok();
-        self.at.store(at.and_then(nanoseconds).unwrap_or(NEVER), Ordering::Relaxed);
+    /// Sets it to a time from now on, or to never.
+    pub(super) fn set(&self, after: Option<Duration>, now: impl FnOnce() -> Instant) {
+        let at = match after {
+            None => NEVER,
+            Some(Duration::ZERO) => AT_ONCE,
+            Some(after) => {
+                let at = now().saturating_duration_since(self.since).saturating_add(after);
+                u64::try_from(at.as_nanos()).unwrap_or(NEVER)
+            }
+        };
+        self.at.store(at, Ordering::Relaxed);
     }
 
+    /// When it is due. In the past if at once.
     pub(super) fn at(&self) -> Option<Instant> {
         let at = self.at.load(Ordering::Relaxed);
         (at != NEVER).then(|| self.since + Duration::from_nanos(at))
+    }
+
+    /// Whether it is due; it is no longer set then.
+    pub(super) fn take_due(&self, now: impl FnOnce() -> Instant) -> bool {
+        let is_due = match self.at.load(Ordering::Relaxed) {
+            NEVER => false,
+            AT_ONCE => true,
+            _ => self.at().is_some_and(|at| at <= now()),
+        };
+        if is_due {
+            self.at.store(NEVER, Ordering::Relaxed);
+        }
+        is_due
     }
 }
 
@@ -82,10 +107,10 @@ mod tests {
         timers.set(at(30), 3);
         timers.set(at(10), 1);
         timers.set(at(20), 2);
-        assert_eq!(timers.pop(at(9)), None);
-        assert_eq!(timers.pop(at(10)), Some(1));
-        assert_eq!(timers.pop(at(10)), None);
-        assert_eq!((timers.pop(at(99)), timers.pop(at(99)), timers.pop(at(99))), (Some(2), Some(3), None));
+        assert_eq!(timers.pop(&&at(9)), None);
+        assert_eq!(timers.pop(&&at(10)), Some(1));
+        assert_eq!(timers.pop(&&at(10)), None);
+        assert_eq!((timers.pop(&&at(99)), timers.pop(&&at(99)), timers.pop(&&at(99))), (Some(2), Some(3), None));
     }
 
     #[test]
@@ -98,21 +123,37 @@ mod tests {
         assert_eq!(timers.heap.len(), 1);
         timers.set(start + Duration::from_secs(5), 0);
         assert_eq!(timers.next(), Some(start + Duration::from_secs(5)));
-        assert_eq!(timers.pop(start + Duration::from_secs(5)), Some(0));
+        assert_eq!(timers.pop(&&(start + Duration::from_secs(5))), Some(0));
         timers.set(start + Duration::from_secs(7), 0);
-        assert_eq!(timers.pop(start + Duration::from_secs(7)), Some(0));
+        assert_eq!(timers.pop(&&(start + Duration::from_secs(7))), Some(0));
     }
 
     #[test]
     fn an_alarm_keeps_its_moment_to_the_nanosecond() {
         let start = Instant::now();
         let alarm = Alarm::new(start);
-        assert_eq!(alarm.at(), None);
-        for after in [0, 1, 999_999_999, 1_000_000_001, 86_400_000_000_007].map(Duration::from_nanos) {
-            alarm.set(Some(start + after));
-            assert_eq!(alarm.at(), Some(start + after));
+        assert_eq!((alarm.at(), alarm.take_due(|| start)), (None, false));
+        for after in [1, 999_999_999, 1_000_000_001, 86_400_000_000_007].map(Duration::from_nanos) {
+            alarm.set(Some(after), || start + after);
+            assert_eq!(alarm.at(), Some(start + after * 2));
+            assert!(!alarm.take_due(|| start + after));
+            assert!(alarm.take_due(|| start + after * 2));
+            assert_eq!(alarm.at(), None);
         }
-        alarm.set(None);
+        alarm.set(Some(Duration::MAX), || start);
         assert_eq!(alarm.at(), None);
+    }
+
+    #[test]
+    fn an_alarm_for_at_once_needs_no_clock() {
+        let clock = || unreachable!("the clock was read");
+        let alarm = Alarm::new(Instant::now());
+        alarm.set(Some(Duration::ZERO), clock);
+        assert!(alarm.at().is_some_and(|at| at <= Instant::now()));
+        assert!(alarm.take_due(clock));
+        assert!(!alarm.take_due(clock));
+        alarm.set(Some(Duration::ZERO), clock);
+        alarm.set(None, clock);
+        assert!(!alarm.take_due(clock));
     }
 }

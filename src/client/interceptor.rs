@@ -110,6 +110,10 @@ impl<'a> Next<'a> {
         self.call.client.settings(extensions)
     }
 
+    pub(super) fn settings_of_client(&self) -> &RequestConfig {
+        self.call.settings_of_client()
+    }
+
     /// When the call's whole time is up.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.call.deadline
@@ -127,6 +131,10 @@ impl Call {
         let limit = client.settings(request.extensions()).get(|config| config.timeout).flatten();
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         Self { client, deadline }
+    }
+
+    pub(super) fn settings_of_client(&self) -> &RequestConfig {
+        &self.client.config.request
     }
 
     /// Starts one transfer, which has the time that is left.

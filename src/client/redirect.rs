@@ -23,12 +23,8 @@ pub(super) struct Redirects;
 
 impl Interceptor for Redirects {
     fn intercept<'a>(&'a self, request: Request<AsyncBody>, next: Next<'a>) -> InterceptorFuture<'a> {
-        let settings = next.settings(request.extensions());
-        match policy_of(settings).cloned() {
-            Some(policy) => {
-                let rules = Rules::new(settings);
-                Box::pin(follow_all(request, next, policy, rules))
-            }
+        match policy_of(next.settings(request.extensions())) {
+            Some(_) => Box::pin(follow_all(request, next)),
             None => next.run(request),
         }
     }
@@ -39,16 +35,11 @@ pub(super) fn policy_of(settings: Settings<'_>) -> Option<&RedirectPolicy> {
     settings.get(|config| config.redirect_policy.as_ref()).filter(|policy| policy.limit().is_some())
 }
 
-async fn follow_all(
-    mut request: Request<AsyncBody>,
-    next: Next<'_>,
-    policy: RedirectPolicy,
-    rules: Rules,
-) -> Result<Response<AsyncBody>, Error> {
-    let mut following = Following::new(&request, policy, rules)?;
+async fn follow_all(mut request: Request<AsyncBody>, next: Next<'_>) -> Result<Response<AsyncBody>, Error> {
+    let mut following = Following::new(&request)?;
     loop {
         let response = next.run(request).await?;
-        match following.take(response)? {
+        match following.take(response, next.settings_of_client())? {
             Followed::Last(response) => return Ok(response),
             Followed::Again(again) => request = again,
         }
@@ -57,8 +48,6 @@ async fn follow_all(
 
 /// What is kept of a request while it is under way, so that redirects can be followed.
 pub(super) struct Following {
-    policy: RedirectPolicy,
-    rules: Rules,
     head: Head,
     version: Version,
     extensions: Extensions,
@@ -75,21 +64,26 @@ pub(super) enum Followed {
 
 impl Following {
     /// Keeps what may be needed of the request.
-    pub(super) fn new(request: &Request<AsyncBody>, policy: RedirectPolicy, rules: Rules) -> Result<Self, Error> {
+    pub(super) fn new(request: &Request<AsyncBody>) -> Result<Self, Error> {
         let body = request.body().again().transpose().map_err(|error| body_failed(error, request.uri()))?;
         let head =
             Head { method: request.method().clone(), uri: request.uri().clone(), headers: request.headers().clone() };
         let (version, extensions) = (request.version(), request.extensions().clone());
-        Ok(Self { policy, rules, head, version, extensions, trail: Trail::default(), body })
+        Ok(Self { head, version, extensions, trail: Trail::default(), body })
     }
 
-    /// Takes the response of the latest request.
-    pub(super) fn take(&mut self, response: Response<AsyncBody>) -> Result<Followed, Error> {
-        let Self { policy, rules, head, .. } = self;
+    /// Takes the response of the latest request to a client with such settings.
+    pub(super) fn take(&mut self, response: Response<AsyncBody>, client: &RequestConfig) -> Result<Followed, Error> {
+        if !is_redirect(response.status()) {
+            return Ok(self.end(response));
+        }
+        let settings = Settings::new(self.extensions.get(), client);
+        let (policy, rules) = (policy_of(settings).cloned(), &Rules::new(settings));
+        let head = &mut self.head;
         let Some(mut change) = follow(head, &response, rules)? else { return Ok(self.end(response)) };
         let before = change.from;
         rules.mark(&mut head.headers);
-        if let RedirectPolicy::Custom(custom) = policy {
+        if let Some(RedirectPolicy::Custom(custom)) = &policy {
             let sent = head.clone();
             let mut hop = RedirectHop {
                 status: response.status(),
@@ -109,7 +103,7 @@ impl Following {
             }
             change.other_origin |= after_decision(head, &sent, &before, rules)?;
         }
-        let limit = policy.limit().unwrap_or(0);
+        let limit = policy.as_ref().and_then(RedirectPolicy::limit).unwrap_or(0);
         if self.trail.followed() >= limit {
             return Err(Error::new(ErrorKind::TooManyRedirects)
                 .with_detail(format!("{limit} were followed"))

@@ -11,9 +11,8 @@ use http::{Request, Response};
 use super::Inner;
 use super::hop::{self, Hop};
 use super::interceptor::{self, Call, InterceptorFuture, Settings};
-use super::redirect::{self, Followed, Following, Rules};
+use super::redirect::{self, Followed, Following};
 use crate::body::AsyncBody;
-use crate::config::RedirectPolicy;
 use crate::error::{Error, ErrorKind};
 
 /// Completes with the response at the end of its head. Needs no executor in particular; dropping it ends the request.
@@ -50,11 +49,8 @@ impl ResponseFuture {
                 Poll::Ready(Err(error)) => State::Failed(error),
             });
         }
-        let started = match redirect::policy_of(settings).cloned() {
-            Some(policy) => {
-                let rules = Rules::new(settings);
-                Hops::start(client, request, policy, rules).map(|hops| State::Hops(Box::new(hops)))
-            }
+        let started = match redirect::policy_of(settings) {
+            Some(_) => Hops::start(client, request).map(State::Hops),
             None => {
                 let config = hop::settings(&client, request.extensions_mut());
                 Hop::start(&client, request, config, None).map(State::Hop)
@@ -77,22 +73,17 @@ fn takes_steps(client: &Inner, settings: Settings<'_>) -> bool {
 }
 
 impl Hops {
-    fn start(
-        client: Arc<Inner>,
-        request: Request<AsyncBody>,
-        policy: RedirectPolicy,
-        rules: Rules,
-    ) -> Result<Self, Error> {
+    fn start(client: Arc<Inner>, request: Request<AsyncBody>) -> Result<Box<Self>, Error> {
         let call = Call::new(client, &request);
-        let following = Following::new(&request, policy, rules)?;
+        let following = Following::new(&request)?;
         let hop = call.start(request, None)?;
-        Ok(Self { call, following, hop })
+        Ok(Box::new(Self { call, following, hop }))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<AsyncBody>, Error>> {
         loop {
             let response = ready!(Pin::new(&mut self.hop).poll(cx))?;
-            match self.following.take(response)? {
+            match self.following.take(response, self.call.settings_of_client())? {
                 Followed::Last(response) => return Poll::Ready(Ok(response)),
                 Followed::Again(request) => self.hop = self.call.send(request)?,
             }

@@ -1,5 +1,6 @@
 //! Clients of scripts, and how a request of one is made: its description becomes a request, its response a reply.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -109,14 +110,14 @@ impl Client {
     }
 
     /// A request of this client.
-    pub(super) fn spec(
-        &self,
+    pub(super) fn spec<'a>(
+        &'a self,
         method: &Method,
-        url: &str,
+        url: &'a str,
         body: Option<&Dynamic>,
         options: Option<&Map>,
-    ) -> Result<Spec, Problem> {
-        let mut spec = self.new_spec(method.clone(), url)?;
+    ) -> Result<Spec<'a>, Problem> {
+        let mut spec = self.new_spec(method.clone(), url.into())?;
         if let Some(body) = body {
             spec.set_body(body)?;
         }
@@ -127,35 +128,36 @@ impl Client {
     }
 
     /// A request of this client, all of it in one map.
-    pub(super) fn spec_of(&self, options: &Map) -> Result<Spec, Problem> {
+    pub(super) fn spec_of(&self, options: &Map) -> Result<Spec<'_>, Problem> {
         let method = match options.get("method") {
             None => Method::GET,
             Some(name) => text(name, "method")?.to_ascii_uppercase().parse().map_err(|_| "`method` is not a method")?,
         };
         let url = text(options.get("url").ok_or("the option `url` is missing")?, "url")?;
-        let mut spec = self.new_spec(method, &url)?;
+        let mut spec = self.new_spec(method, url.into())?;
         spec.apply(options, &["method", "url"])?;
         Ok(spec)
     }
 
-    fn new_spec(&self, method: Method, url: &str) -> Result<Spec, Problem> {
-        Spec::new(self.0.host.clone(), method, self.address(url)?, self.0.usual.clone())
+    fn new_spec<'a>(&'a self, method: Method, url: Cow<'a, str>) -> Result<Spec<'a>, Problem> {
+        Spec::new(&self.0.host, method, self.address(url)?, &self.0.usual)
     }
 
     /// The URL of a request: its own, or the base with a path added. The base's headers and credentials are for nobody
     /// else, so another origin is refused.
-    fn address(&self, url: &str) -> Result<String, String> {
-        let Some(base) = &self.0.base else { return Ok(url.to_owned()) };
-        if !has_scheme(url) {
-            return Ok(format!("{}/{}", base.to_string().trim_end_matches('/'), url.trim_start_matches('/')));
+    fn address<'a>(&self, url: Cow<'a, str>) -> Result<Cow<'a, str>, String> {
+        let Some(base) = &self.0.base else { return Ok(url) };
+        if !has_scheme(&url) {
+            let path = url.trim_start_matches('/');
+            return Ok(format!("{}/{path}", base.to_string().trim_end_matches('/')).into());
         }
         let same =
             url.parse::<Uri>().is_ok_and(|url| url.scheme() == base.scheme() && url.authority() == base.authority());
-        if same { Ok(url.to_owned()) } else { Err(format!("this client is for {base} only, and `{url}` is elsewhere")) }
+        if same { Ok(url) } else { Err(format!("this client is for {base} only, and `{url}` is elsewhere")) }
     }
 
     /// Makes a request and waits for its response, or, if that is to be done later, starts it and gives a promise.
-    pub(super) fn make(&self, at: Position, spec: Result<Spec, Problem>, later: bool) -> Result<Dynamic, Thrown> {
+    pub(super) fn make(&self, at: Position, spec: Result<Spec<'_>, Problem>, later: bool) -> Result<Dynamic, Thrown> {
         self.make_with(at, spec, later, |reply, _| Ok(Dynamic::from(reply)))
     }
 
@@ -163,7 +165,7 @@ impl Client {
     pub(super) fn make_with(
         &self,
         at: Position,
-        spec: Result<Spec, Problem>,
+        spec: Result<Spec<'_>, Problem>,
         later: bool,
         finish: Finish,
     ) -> Result<Dynamic, Thrown> {
@@ -174,17 +176,17 @@ impl Client {
     }
 
     /// Makes a request and waits for its response.
-    pub(super) fn call(&self, at: Position, spec: Result<Spec, Problem>) -> Result<Reply, Thrown> {
+    pub(super) fn call(&self, at: Position, spec: Result<Spec<'_>, Problem>) -> Result<Reply, Thrown> {
         let (request, max_size) = prepare(spec, at)?;
         run::wait(&self.0.http, || self.send(request, max_size))?.map_err(|error| failure::thrown(&error, at))
     }
 
     /// Starts a request.
-    pub(super) fn start(&self, at: Position, spec: Result<Spec, Problem>) -> Result<Promise, Thrown> {
+    pub(super) fn start(&self, at: Position, spec: Result<Spec<'_>, Problem>) -> Result<Promise, Thrown> {
         self.start_with(at, spec, |reply, _| Ok(Dynamic::from(reply)))
     }
 
-    fn start_with(&self, at: Position, spec: Result<Spec, Problem>, finish: Finish) -> Result<Promise, Thrown> {
+    fn start_with(&self, at: Position, spec: Result<Spec<'_>, Problem>, finish: Finish) -> Result<Promise, Thrown> {
         let (request, max_size) = prepare(spec, at)?;
         // Boxed here: each future around it would hold it twice.
         let reply = Box::pin(self.send(request, max_size));
@@ -262,12 +264,12 @@ async fn whole(response: &mut Response<AsyncBody>, max_size: u64, slot: Slot) ->
 pub(super) const OPTIONS: &[&str] =
     &["base_url", "headers", "auth", "timeout", "retries", "redirects", "max_size", "proxy", "user_agent", "cookies"];
 
-fn prepare(spec: Result<Spec, Problem>, at: Position) -> Result<(Request<AsyncBody>, u64), Thrown> {
-    let request = spec.and_then(|spec| {
-        let max_size = spec.max_size();
-        Ok((spec.into_request()?, max_size))
-    });
-    request.map_err(|problem| problem.thrown(at))
+fn prepare(spec: Result<Spec<'_>, Problem>, at: Position) -> Result<(Request<AsyncBody>, u64), Thrown> {
+    let made = spec.map(|spec| (spec.max_size(), spec.into_request()));
+    match made {
+        Ok((max_size, Ok(request))) => Ok((request, max_size)),
+        Ok((_, Err(problem))) | Err(problem) => Err(problem.thrown(at)),
+    }
 }
 
 /// Whether a URL is whole: a path may hold another one in its query.

@@ -18,7 +18,13 @@ use crate::error::{Error, ErrorKind};
 
 impl Client {
     /// Fetches a file, or starts to and gives a promise.
-    fn download(&self, at: Position, spec: Result<Spec, Problem>, path: &str, later: bool) -> Result<Dynamic, Thrown> {
+    fn download(
+        &self,
+        at: Position,
+        spec: Result<Spec<'_>, Problem>,
+        path: &str,
+        later: bool,
+    ) -> Result<Dynamic, Thrown> {
         let work = self.downloading(spec, path).map_err(|problem| problem.thrown(at))?;
         if later {
             let work = async move { work.await.map_err(|error| failure::described(&error, at)) };
@@ -29,7 +35,7 @@ impl Client {
 
     fn downloading(
         &self,
-        spec: Result<Spec, Problem>,
+        spec: Result<Spec<'_>, Problem>,
         path: &str,
     ) -> Result<impl Future<Output = Result<Dynamic, Error>> + Send + use<>, Problem> {
         let file =

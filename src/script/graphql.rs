@@ -15,7 +15,13 @@ use super::{Space, answer, failure};
 const TYPES: &str = "application/graphql-response+json, application/json";
 
 impl Client {
-    fn query(&self, url: &str, query: &str, variables: &Dynamic, options: Option<&Map>) -> Result<Spec, Problem> {
+    fn query<'a>(
+        &'a self,
+        url: &'a str,
+        query: &str,
+        variables: &Dynamic,
+        options: Option<&Map>,
+    ) -> Result<Spec<'a>, Problem> {
         let mut body = Map::from_iter([("query".into(), query.into())]);
         if !variables.is_unit() {
             if !variables.is_map() {

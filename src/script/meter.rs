@@ -1,9 +1,8 @@
 //! Counts what a run uses, and ends it when a budget is used up. Shared by a run and its transfers; waits for nothing.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::sandbox::Limits;
@@ -110,7 +109,7 @@ pub(super) struct Meter {
     sent: AtomicU64,
     received: AtomicU64,
     output: AtomicU64,
-    ended: Mutex<Option<Ended>>,
+    ended: OnceLock<Ended>,
 }
 
 impl Meter {
@@ -124,12 +123,12 @@ impl Meter {
 
     /// Why the run has to end, if it has.
     pub(super) fn ended(&self) -> Option<Ended> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.ended.get().cloned()
     }
 
     /// Ends the run. The first reason counts.
     pub(super) fn end(&self, reason: Ended) -> Ended {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason).clone()
+        self.ended.get_or_init(|| reason).clone()
     }
 
     /// Begins a request; it is under way until the slot is dropped.

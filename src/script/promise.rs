@@ -1,6 +1,7 @@
 //! Requests that a script has started and will wait for later. All of them ride on the client's agents; no thread is
 //! started for one.
 
+use std::mem;
 use std::ops::{Range, RangeInclusive};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -64,6 +65,22 @@ impl Promise {
         }
     }
 
+    /// As `outcome`, and not copied where nobody else has this promise.
+    fn into_outcome(self) -> Option<Outcome> {
+        match Arc::try_unwrap(self.0).map(|own| own.state.into_inner().unwrap_or_else(PoisonError::into_inner)) {
+            Ok(State::Settled(outcome)) => Some(outcome),
+            Ok(State::Pending(_)) => None,
+            Err(shared) => Self(shared).outcome(),
+        }
+    }
+
+    fn failure(&self) -> Option<Dynamic> {
+        match &*self.state() {
+            State::Settled(Err(thrown)) => Some(thrown.clone()),
+            _ => None,
+        }
+    }
+
     fn has_failed(&self) -> bool {
         matches!(&*self.state(), State::Settled(Err(_)))
     }
@@ -121,12 +138,13 @@ impl Group {
     }
 
     fn failure(&self) -> Option<Dynamic> {
-        self.promises.iter().find_map(|promise| promise.outcome().and_then(Result::err))
+        self.promises.iter().find_map(Promise::failure)
     }
 
     /// What became of each, as maps.
-    fn outcomes(&self) -> Array {
-        let told = self.promises.iter().filter_map(Promise::outcome).map(|outcome| {
+    fn into_outcomes(mut self) -> Array {
+        let promises = mem::take(&mut self.promises);
+        let told = promises.into_iter().filter_map(Promise::into_outcome).map(|outcome| {
             let (name, value) = match outcome {
                 Ok(value) => ("value", value),
                 Err(thrown) => ("error", thrown),
@@ -137,9 +155,15 @@ impl Group {
     }
 
     /// The values in order, or the first failure.
-    fn values(&self) -> Result<Array, Thrown> {
-        let values = self.promises.iter().map(|promise| promise.outcome().unwrap_or(Ok(Dynamic::UNIT)));
-        values.collect::<Result<Array, Dynamic>>().map_err(|thrown| failure::again(thrown, self.at))
+    fn into_values(mut self) -> Result<Array, Thrown> {
+        if let Some(thrown) = self.failure() {
+            return Err(failure::again(thrown, self.at));
+        }
+        let promises = mem::take(&mut self.promises);
+        Ok(promises
+            .into_iter()
+            .map(|promise| promise.into_outcome().and_then(Result::ok).unwrap_or_default())
+            .collect())
     }
 }
 
@@ -157,14 +181,13 @@ impl Client {
         if let Some(promise) = item.read_lock::<Promise>() {
             return Ok(Ok(promise.clone()));
         }
-        let spec = if let Some(url) = item.read_lock::<ImmutableString>() {
-            self.spec(&Method::GET, &url, None, None)
-        } else if let Some(options) = item.read_lock::<Map>().filter(|map| map.contains_key("url")) {
-            self.spec_of(&options)
-        } else {
-            return Ok(Err(item.clone()));
-        };
-        self.start(at, spec).map(Ok)
+        if let Some(url) = item.read_lock::<ImmutableString>() {
+            return self.start(at, self.spec(&Method::GET, &url, None, None)).map(Ok);
+        }
+        if let Some(options) = item.read_lock::<Map>().filter(|map| map.contains_key("url")) {
+            return self.start(at, self.spec_of(&options)).map(Ok);
+        }
+        Ok(Err(item.clone()))
     }
 
     fn promises_of(&self, items: Array, at: Position) -> Result<Group, Thrown> {
@@ -198,12 +221,12 @@ impl Client {
 
     fn all(&self, items: Array, at: Position) -> Result<Array, Thrown> {
         let mut seen = (u64::MAX, 0);
-        self.gather(items, at, |group| group.poll_all(&mut seen))?.values()
+        self.gather(items, at, |group| group.poll_all(&mut seen))?.into_values()
     }
 
     fn settle(&self, items: Array, at: Position) -> Result<Array, Thrown> {
         let mut next = 0;
-        Ok(self.gather(items, at, |group| group.poll_settled(&mut next))?.outcomes())
+        Ok(self.gather(items, at, |group| group.poll_settled(&mut next))?.into_outcomes())
     }
 
     fn race(&self, items: Array, at: Position) -> Result<Dynamic, Thrown> {
@@ -214,7 +237,7 @@ impl Client {
         let mut ended = u64::MAX;
         let group = self.gather(items, at, |group| {
             let (now_ended, _) = run::current().tasks.counts();
-            if std::mem::replace(&mut ended, now_ended) == now_ended {
+            if mem::replace(&mut ended, now_ended) == now_ended {
                 return Poll::Pending;
             }
             let over = winner(group).is_some() || group.promises.iter().all(Promise::is_ready);
@@ -262,11 +285,11 @@ impl Client {
         let failure = run::wait(self.http(), || {
             std::future::poll_fn(|_| {
                 let (now_ended, _) = run::current().tasks.counts();
-                if std::mem::replace(&mut ended, now_ended) == now_ended {
+                if mem::replace(&mut ended, now_ended) == now_ended {
                     return Poll::Pending;
                 }
                 if let Some(failed) = pending.iter().find(|promise| !tolerated && promise.has_failed()) {
-                    return Poll::Ready(failed.outcome().and_then(Result::err));
+                    return Poll::Ready(failed.failure());
                 }
                 pending.retain(|promise| !promise.is_ready());
                 if pending.len() <= most { Poll::Ready(None) } else { Poll::Pending }
@@ -331,12 +354,12 @@ pub(super) fn register(module: &mut Module, client: &Client, space: Space) {
     space.function("race").set_into_module(module, race);
     let own = client.clone();
     let settle = move |ctx: NativeCallContext, items: Dynamic, limit: INT, make: FnPtr| {
-        own.each(&ctx, items, limit, &make, true).map(|group| group.outcomes())
+        own.each(&ctx, items, limit, &make, true).map(Group::into_outcomes)
     };
     space.function("settle").set_into_module(module, settle);
     let own = client.clone();
     let each = move |ctx: NativeCallContext, items: Dynamic, limit: INT, make: FnPtr| {
-        own.each(&ctx, items, limit, &make, false)?.values()
+        own.each(&ctx, items, limit, &make, false)?.into_values()
     };
     space.function("each").set_into_module(module, each);
 }

@@ -1,5 +1,6 @@
 //! A request as a script describes it, by arguments and a map of options, and what it becomes. Sends nothing.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,16 +72,22 @@ impl Usual {
 }
 
 /// A request as a script describes it.
-pub(super) struct Spec {
-    host: Arc<Host>,
+pub(super) struct Spec<'a> {
+    host: &'a Host,
     method: Method,
-    url: String,
+    url: Cow<'a, str>,
+    /// Owned if it has limits of its own, other than those of its client.
+    usual: Cow<'a, Usual>,
+    /// Most requests have nothing of that, and are moved a few times.
+    more: Option<Box<More>>,
+}
+
+/// What a request has beside a method and a URL.
+#[derive(Default)]
+struct More {
     headers: HeaderMap,
     query: Vec<Pair>,
     body: Option<(AsyncBody, HeaderValue)>,
-    usual: Usual,
-    /// It has limits of its own, other than those of its client.
-    limited: bool,
     auth: Option<Auth>,
     /// Those in its headers, and those in its body.
     secrets: Vec<Arc<Kept>>,
@@ -111,24 +118,16 @@ const OPTIONS: &[&str] = &[
 /// The kinds of a body that is not given by the call itself.
 const BODIES: &str = "`body`, `json`, `form`, `multipart` and `file`";
 
-impl Spec {
-    pub(super) fn new(host: Arc<Host>, method: Method, url: String, usual: Usual) -> Result<Self, Problem> {
+impl<'a> Spec<'a> {
+    pub(super) fn new(host: &'a Host, method: Method, url: Cow<'a, str>, usual: &'a Usual) -> Result<Self, Problem> {
         if let Err(denied) = host.sandbox.check_method(&method) {
             return Err(Problem::denied(&denied, method.as_str()));
         }
-        Ok(Self {
-            host,
-            method,
-            url,
-            headers: HeaderMap::new(),
-            query: Vec::new(),
-            body: None,
-            usual,
-            limited: false,
-            auth: None,
-            secrets: Vec::new(),
-            secrets_in_body: Vec::new(),
-        })
+        Ok(Self { host, method, url, usual: Cow::Borrowed(usual), more: None })
+    }
+
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
     }
 
     /// The most bytes of the response.
@@ -141,17 +140,21 @@ impl Spec {
         for (name, given) in options {
             match name.as_str() {
                 name if elsewhere.contains(&name) => {}
-                "headers" => self.headers = header_map(given, &mut self.secrets)?,
-                "query" => self.query = pairs(given, "query", None)?,
+                "headers" => {
+                    let more = self.more();
+                    more.headers = header_map(given, &mut more.secrets)?;
+                }
+                "query" => self.more().query = pairs(given, "query", None)?,
                 "body" => self.set_body(given)?,
                 "json" => self.set_json(given)?,
                 "form" => {
                     let mut form = url::form_urlencoded::Serializer::new(String::new());
-                    for pair in pairs(given, "form", Some(&mut self.secrets_in_body))? {
+                    for pair in pairs(given, "form", Some(&mut self.more().secrets_in_body))? {
                         form.append_pair(&pair.name, &pair.value);
                     }
                     let form = form.finish();
-                    self.put_body(self.bytes(form.into_bytes()), "application/x-www-form-urlencoded")?;
+                    let form = self.more().bytes(form.into_bytes());
+                    self.put_body(form, "application/x-www-form-urlencoded")?;
                 }
                 "multipart" => self.set_multipart(given)?,
                 "file" => {
@@ -159,8 +162,11 @@ impl Spec {
                     let part = self.file(&path)?;
                     self.put_body(part.into(), "application/octet-stream")?;
                 }
-                "auth" => self.auth = Some(Auth::of(given, &mut self.secrets)?),
-                name if self.usual.set(name, given)? => self.limited = true,
+                "auth" => {
+                    let more = self.more();
+                    more.auth = Some(Auth::of(given, &mut more.secrets)?);
+                }
+                name if self.usual.to_mut().set(name, given)? => {}
                 own @ ("method" | "url") => {
                     return Err(format!("`{own}` is given by the call itself, not as an option").into());
                 }
@@ -187,8 +193,10 @@ impl Spec {
     }
 
     fn set_json(&mut self, given: &Dynamic) -> Result<(), Problem> {
-        let json = value::to_json_with_secrets(given, &mut self.secrets_in_body)?;
-        self.put_body(self.bytes(json.into_bytes()), "application/json")
+        let more = self.more();
+        let json = value::to_json_with_secrets(given, &mut more.secrets_in_body)?;
+        let json = more.bytes(json.into_bytes());
+        self.put_body(json, "application/json")
     }
 
     /// Fields of a form with files: a map, or an array of names and values where their order counts.
@@ -219,7 +227,7 @@ impl Spec {
             return Ok(Part::bytes(blob.clone()));
         }
         let Some(described) = value.read_lock::<Map>() else {
-            return Ok(Part::text(text_of(value, name, Some(&mut self.secrets_in_body))?.as_str()));
+            return Ok(Part::text(text_of(value, name, Some(&mut self.more().secrets_in_body))?.as_str()));
         };
         let mut part = match (described.get("file"), described.get("content")) {
             (Some(path), None) => {
@@ -254,20 +262,12 @@ impl Spec {
         Body::from_path(&real).map_err(|error| format!("the file `{path}`: {error}").into())
     }
 
-    /// Bytes of a body; overwritten after use if there is a secret among them.
-    fn bytes(&self, bytes: Vec<u8>) -> AsyncBody {
-        if self.secrets_in_body.is_empty() {
-            return bytes.into();
-        }
-        Bytes::from_owner(Zeroizing::new(bytes)).into()
-    }
-
     fn put_body(&mut self, body: AsyncBody, content_type: &'static str) -> Result<(), Problem> {
         self.put_typed(body, HeaderValue::from_static(content_type))
     }
 
     fn put_typed(&mut self, body: AsyncBody, content_type: HeaderValue) -> Result<(), Problem> {
-        match self.body.replace((body, content_type)) {
+        match self.more().body.replace((body, content_type)) {
             None => Ok(()),
             Some(_) => Err(format!("more than one of {BODIES}").into()),
         }
@@ -275,7 +275,9 @@ impl Spec {
 
     /// The request. Its time limit is for all of it. Without limits of its own it is for the client's [`Usual::settings`].
     pub(super) fn into_request(self) -> Result<Request<AsyncBody>, Problem> {
-        let settings = (self.limited || !self.secrets_in_body.is_empty()).then(|| self.usual.settings());
+        let limited = matches!(self.usual, Cow::Owned(_));
+        let tells = self.more.as_ref().is_some_and(|more| !more.secrets_in_body.is_empty());
+        let settings = (limited || tells).then(|| self.usual.settings());
         self.into_request_with(settings)
     }
 
@@ -286,47 +288,66 @@ impl Spec {
         self.into_request_with(Some(settings))
     }
 
-    fn into_request_with(self, mut settings: Option<RequestConfig>) -> Result<Request<AsyncBody>, Problem> {
-        let uri = uri(&self.url, &self.query)?;
-        let all = || self.usual.secrets.iter().chain(&self.secrets).chain(&self.secrets_in_body);
-        for kept in all() {
+    fn into_request_with(self, settings: Option<RequestConfig>) -> Result<Request<AsyncBody>, Problem> {
+        let uri = uri(&self.url, self.more.as_ref().map_or(&[], |more| &more.query))?;
+        let mut concealed = Concealed::default();
+        let own = self.more.iter().flat_map(|more| more.secrets.iter().chain(&more.secrets_in_body));
+        for kept in self.usual.secrets.iter().chain(own) {
             kept.check(&uri).map_err(|message| Problem::secret(message, kept.name()))?;
+            kept.conceal(&mut concealed);
         }
-        if let Some(settings) = &mut settings {
+        // Not by the builder, which moves all of it in each step.
+        let mut request = Request::new(AsyncBody::empty());
+        *request.method_mut() = self.method;
+        *request.uri_mut() = uri;
+        if let Some(settings) = settings {
+            request.extensions_mut().insert(settings);
+        }
+        if let Some(more) = self.more {
+            request = more.add_to(request, &mut concealed)?;
+        }
+        if !concealed.is_empty() {
+            request.extensions_mut().insert(concealed);
+        }
+        Ok(request)
+    }
+}
+
+impl More {
+    /// Bytes of a body; overwritten after use if there is a secret among them.
+    fn bytes(&self, bytes: Vec<u8>) -> AsyncBody {
+        if self.secrets_in_body.is_empty() {
+            return bytes.into();
+        }
+        Bytes::from_owner(Zeroizing::new(bytes)).into()
+    }
+
+    fn add_to(self, mut request: Request<AsyncBody>, concealed: &mut Concealed) -> Result<Request<AsyncBody>, Problem> {
+        *request.headers_mut() = self.headers;
+        if let Some((body, content_type)) = self.body {
+            *request.body_mut() = body;
+            request.headers_mut().entry(CONTENT_TYPE).or_insert(content_type);
+        }
+        if let Some(settings) = request.extensions_mut().get_mut::<RequestConfig>() {
             for kept in &self.secrets_in_body {
                 // A redirect may ask for the body again.
                 settings.egress = kept.egress().clone().merged_over(&settings.egress);
             }
         }
-        let mut concealed = Concealed::default();
-        all().for_each(|kept| kept.conceal(&mut concealed));
-        let (body, content_type) = self.body.map_or((AsyncBody::empty(), None), |(body, kind)| (body, Some(kind)));
-        // Not by the builder, which moves all of it in each step.
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method;
-        *request.uri_mut() = uri;
-        *request.headers_mut() = self.headers;
-        if let Some(content_type) = content_type {
-            request.headers_mut().entry(CONTENT_TYPE).or_insert(content_type);
-        }
-        if let Some(settings) = settings {
-            request.extensions_mut().insert(settings);
-        }
-        request = match &self.auth {
-            Some(Auth::Basic(user, password)) => request.basic_auth(user, password.as_str()),
-            Some(Auth::Bearer(token)) => request.bearer_auth(token.as_str()),
-            None => request,
-        };
-        if let Some(error) = request.extensions().get::<RequestConfig>().and_then(|config| config.invalid.as_ref()) {
-            return Err(error.chain().into());
-        }
-        if !concealed.is_empty() {
-            if let Some(Auth::Basic(user, password)) = &self.auth {
-                concealed.add(&basic(user, password), "[secret credentials]");
+        match self.auth {
+            Some(Auth::Basic(user, password)) => {
+                if !concealed.is_empty() {
+                    concealed.add(&basic(&user, &password), "[secret credentials]");
+                }
+                request = request.basic_auth(user, password.as_str());
             }
-            request.extensions_mut().insert(concealed);
+            Some(Auth::Bearer(token)) => request = request.bearer_auth(token.as_str()),
+            None => {}
         }
-        Ok(request)
+        match request.extensions().get::<RequestConfig>().and_then(|config| config.invalid.as_ref()) {
+            Some(error) => Err(error.chain().into()),
+            None => Ok(request),
+        }
     }
 }
 

@@ -202,7 +202,7 @@ fn event(kind: String, data: String, id: String) -> Dynamic {
 }
 
 impl Client {
-    fn open(&self, at: Position, spec: Result<Spec, Problem>, kind: Kind) -> Result<Stream, Thrown> {
+    fn open(&self, at: Position, spec: Result<Spec<'_>, Problem>, kind: Kind) -> Result<Stream, Thrown> {
         let invalid = |problem: Problem| problem.thrown(at);
         let spec = spec.map_err(invalid)?;
         let limit = spec.max_size();

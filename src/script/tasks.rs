@@ -38,7 +38,8 @@ impl Tasks {
             return;
         };
         loop {
-            running.extend(self.started.take());
+            // Not taken: the list keeps its memory.
+            running.extend(self.started.borrow_mut().drain(..));
             match running.poll_next_unpin(cx) {
                 Poll::Ready(Some(well)) => {
                     self.ended.set(self.ended.get() + 1);

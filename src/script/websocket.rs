@@ -145,7 +145,7 @@ fn message(given: &Dynamic) -> Result<Message, String> {
 }
 
 impl Client {
-    fn connect(&self, at: Position, spec: Result<Spec, Problem>) -> Result<Socket, Thrown> {
+    fn connect(&self, at: Position, spec: Result<Spec<'_>, Problem>) -> Result<Socket, Thrown> {
         let invalid = |problem: Problem| problem.thrown(at);
         let spec = spec.map_err(invalid)?;
         let limit = usize::try_from(spec.max_size()).unwrap_or(usize::MAX);
