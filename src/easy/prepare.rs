@@ -25,7 +25,7 @@ use crate::body::ACCEPTED_CODINGS;
 use crate::config::{Auth, ProxyKind, ProxyServer, Repeatable, RequestConfig, RetryPolicy, Version};
 use crate::error::{Error, ErrorKind, shown};
 use crate::ffi::held::{self, HeaderList, ListOption};
-use crate::ffi::{options, ws};
+use crate::ffi::{options, url, ws};
 use crate::handler::{Control, Handler};
 use crate::secret::secret_value;
 
@@ -135,10 +135,10 @@ impl Prepare {
             return Err(error.clone());
         }
         let schemes = if matches!(self.upload, Upload::WebSocket) { ["ws", "wss"] } else { ["http", "https"] };
-        let target = Target::of(self.request.uri(), schemes, self.config.url_credentials.unwrap_or(false))?;
+        let auth = auth_of_url(self.request.uri(), schemes, self.config.url_credentials.unwrap_or(false))?;
         self.config.egress.check_url(self.request.uri())?;
         self.check_headers()?;
-        self.settle_auth(&target)?;
+        self.settle_auth(auth.is_some())?;
         let proxy = route::choose(&self.config, self.request.uri())?;
         let asks_over_https = self.config.names.over_https.as_ref().and_then(Option::as_ref);
         // libcurl asks nobody before it connects to a server of names.
@@ -168,7 +168,7 @@ impl Prepare {
             transfer.shape = None;
             transfer.slot = None;
             if std::mem::replace(&mut transfer.used, true) {
-                easy.reset();
+                url::reset(easy);
             }
             configure(easy, &self.config)?;
         }
@@ -178,7 +178,7 @@ impl Prepare {
             easy.get_mut().transfer.proxy = proxy;
             easy.get_mut().transfer.applied = Some(self.settings.clone());
         }
-        self.apply(easy, &target).map_err(|error| {
+        self.apply(easy, auth.as_ref()).map_err(|error| {
             // A handle of which it is unknown what was set is configured anew the next time.
             easy.get_mut().transfer.applied = None;
             Error::invalid_request("libcurl does not accept it").with_source(error)
@@ -187,8 +187,8 @@ impl Prepare {
     }
 
     /// Sets everything that belongs to this one request. Nothing is left from the request before.
-    fn apply(&self, easy: &mut Easy, target: &Target) -> Result<(), curl::Error> {
-        options::set_url(easy, &target.url)?;
+    fn apply(&self, easy: &mut Easy, auth: Option<&HeaderValue>) -> Result<(), curl::Error> {
+        url::set_url(easy, without_credentials(self.request.uri()))?;
         // Wait for a connection that is being made, to share it, rather than open one for each request to an HTTP/2
         // server. Only where HTTP/2 can come of it: for a connection in clear text libcurl would wait until the response
         // ahead is complete.
@@ -206,7 +206,7 @@ impl Prepare {
         let proxy = easy.get_ref().transfer.proxy.clone();
         route::set_addresses(easy, &self.config.names, self.request.uri(), proxy.as_deref())?;
         held::set_list(easy, ListOption::ProxyHeaders, |list| self.write_proxy_headers(list, proxy.as_deref()))?;
-        held::set_list(easy, ListOption::Headers, |list| self.write_headers(list, target))
+        held::set_list(easy, ListOption::Headers, |list| self.write_headers(list, auth))
     }
 
     /// Which of the usual methods without a body it has, if one of them.
@@ -275,12 +275,12 @@ impl Prepare {
     }
 
     /// Takes away what libcurl would do beside a header that the request has, and refuses what it would do wrongly.
-    fn settle_auth(&mut self, target: &Target) -> Result<(), Error> {
+    fn settle_auth(&mut self, in_url: bool) -> Result<(), Error> {
         let Some(Some(auth)) = &self.config.auth else { return Ok(()) };
         if matches!(auth, Auth::Header(_)) {
             return Ok(());
         }
-        if target.auth.is_some() || self.request.headers().contains_key(AUTHORIZATION) {
+        if in_url || self.request.headers().contains_key(AUTHORIZATION) {
             self.config = Arc::new(RequestConfig { auth: Some(None), ..(*self.config).clone() });
             self.settings = self.config.clone();
         } else if let Auth::AwsSigV4(sign) = auth
@@ -296,7 +296,7 @@ impl Prepare {
         Ok(())
     }
 
-    fn write_headers(&self, list: &mut HeaderList, target: &Target) {
+    fn write_headers(&self, list: &mut HeaderList, auth: Option<&HeaderValue>) {
         let headers = self.request.headers();
         for (name, value) in headers {
             // libcurl writes the first two itself, from what it was told of the body; the third is the proxy's.
@@ -314,7 +314,7 @@ impl Prepare {
             list.push(&[b"accept-encoding:"]);
         }
         if !headers.contains_key(AUTHORIZATION) {
-            if let Some(auth) = &target.auth {
+            if let Some(auth) = auth {
                 push(list, &AUTHORIZATION, auth);
             } else if let Some(Some(Auth::Header(value))) = &self.config.auth {
                 push(list, &AUTHORIZATION, value);
@@ -434,49 +434,41 @@ fn upload_of_handler(writes: Option<bool>, request: &Request<()>) -> Upload {
     if writes.unwrap_or(usual) { Upload::Handler { length: None } } else { Upload::None }
 }
 
-/// Where a request goes.
-struct Target {
-    url: CString,
-    auth: Option<HeaderValue>,
-}
-
-impl Target {
-    fn of(uri: &Uri, schemes: [&str; 2], credentials: bool) -> Result<Self, Error> {
-        let scheme = uri.scheme().ok_or_else(|| Error::invalid_request("the URL is not absolute: it has no scheme"))?;
-        if !schemes.contains(&scheme.as_str()) {
-            let [plain, secure] = schemes;
-            return Err(Error::invalid_request(format!("the scheme `{scheme}` is not {plain} or {secure}")));
-        }
-        let authority = uri.authority().ok_or_else(|| Error::invalid_request("the URL names no host"))?;
-        let authority = authority.as_str();
-        let (user, host) = match authority.rsplit_once('@') {
-            Some((user, host)) => (Some(user), host),
-            None => (None, authority),
-        };
-        if host.is_empty() || host.starts_with(':') {
-            return Err(Error::invalid_request("the URL names no host"));
-        }
-        let Some(user) = user else {
-            let path = uri.path_and_query().map_or("/", |path| path.as_str());
-            return Ok(Self { url: zero_ended(&[scheme.as_str(), "://", authority, path])?, auth: None });
-        };
-        if !credentials {
-            return Err(Error::invalid_request(
-                "the URL holds credentials, which are not used unless `url_credentials(true)` says so",
-            ));
-        }
-        let encoded = Zeroizing::new(BASE64_STANDARD.encode(&*decode_percent(user)?));
-        let value = secret_value(format!("Basic {}", *encoded).into_bytes().into())
-            .map_err(|_| Error::invalid_request("the URL's credentials cannot be used"))?;
-        Ok(Self { url: zero_ended(&[&crate::secret::without_credentials(uri)])?, auth: Some(value) })
+/// The credentials in a URL that a request can go to, for its header.
+fn auth_of_url(uri: &Uri, schemes: [&str; 2], credentials: bool) -> Result<Option<HeaderValue>, Error> {
+    let scheme = uri.scheme().ok_or_else(|| Error::invalid_request("the URL is not absolute: it has no scheme"))?;
+    if !schemes.contains(&scheme.as_str()) {
+        let [plain, secure] = schemes;
+        return Err(Error::invalid_request(format!("the scheme `{scheme}` is not {plain} or {secure}")));
     }
+    let (user, host) = authority(uri);
+    if host.is_empty() || host.starts_with(':') {
+        return Err(Error::invalid_request("the URL names no host"));
+    }
+    let Some(user) = user else { return Ok(None) };
+    if !credentials {
+        return Err(Error::invalid_request(
+            "the URL holds credentials, which are not used unless `url_credentials(true)` says so",
+        ));
+    }
+    let encoded = Zeroizing::new(BASE64_STANDARD.encode(&*decode_percent(user)?));
+    let value = secret_value(format!("Basic {}", *encoded).into_bytes().into());
+    value.map(Some).map_err(|_| Error::invalid_request("the URL's credentials cannot be used"))
 }
 
-/// A URL as libcurl wants it, in memory that is taken once.
-fn zero_ended(parts: &[&str]) -> Result<CString, Error> {
-    let mut url = Vec::with_capacity(parts.iter().map(|part| part.len()).sum::<usize>() + 1);
-    parts.iter().for_each(|part| url.extend_from_slice(part.as_bytes()));
-    CString::new(url).map_err(|_| Error::invalid_request("the URL holds a NUL"))
+/// The URL as libcurl gets it.
+fn without_credentials(uri: &Uri) -> [&str; 4] {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    [uri.scheme_str().unwrap_or_default(), "://", authority(uri).1, path]
+}
+
+/// The user with the password, and the host with the port.
+fn authority(uri: &Uri) -> (Option<&str>, &str) {
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    match authority.rsplit_once('@') {
+        Some((user, host)) => (Some(user), host),
+        None => (None, authority),
+    }
 }
 
 /// The size of libcurl's buffer for an upload from memory.

@@ -10,6 +10,7 @@ use zeroize::Zeroize as _;
 
 use super::options::Live;
 use super::sockets;
+use super::url::Told;
 use crate::head::Ends;
 
 /// A transfer and what its easy handle points to.
@@ -21,6 +22,7 @@ pub(crate) struct Held<T> {
     /// By [`ListOption`]. A list that libcurl has none of is not there.
     lists: [Option<Box<HeaderList>>; 4],
     fields: Bytes,
+    pub(super) url: Told,
     /// The easy handle that owns this.
     raw: *mut curl_sys::CURL,
 }
@@ -44,7 +46,8 @@ pub(crate) trait Callbacks {
 
 /// Makes an easy handle around a transfer.
 pub(crate) fn easy<T: Callbacks>(transfer: T) -> Easy2<Held<T>> {
-    let held = Held { transfer, lists: Default::default(), fields: Bytes::new(), raw: ptr::null_mut() };
+    let held =
+        Held { transfer, lists: Default::default(), fields: Bytes::new(), url: Told::default(), raw: ptr::null_mut() };
     let mut easy = Easy2::new(held);
     easy.get_mut().raw = easy.raw();
     easy

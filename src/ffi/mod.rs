@@ -10,6 +10,7 @@
 //! - [`multi`]: handles that move between threads.
 //! - [`options`]: options and infos that the curl crate does not declare.
 //! - [`poll`]: waiting for sockets. [`sockets`]: the news that libcurl opened or closed one.
+//! - [`url`]: URLs that libcurl has read before.
 //! - [`wall`]: whether the linked libcurl fails at descriptor 1,024.
 //! - [`ws`] is about WebSockets.
 
@@ -28,5 +29,6 @@ pub(crate) mod multi;
 pub(crate) mod options;
 pub(crate) mod poll;
 pub(crate) mod sockets;
+pub(crate) mod url;
 pub(crate) mod wall;
 pub(crate) mod ws;

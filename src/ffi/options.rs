@@ -219,12 +219,6 @@ pub(crate) fn set_protocols<H>(easy: &mut Easy2<H>, plain: &CStr, with_tls: &CSt
     check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), PROTOCOLS_STR, protocols.as_ptr()) })
 }
 
-/// Sets `CURLOPT_URL`.
-pub(crate) fn set_url<H>(easy: &mut Easy2<H>, url: &CStr) -> Result<(), curl::Error> {
-    // SAFETY: libcurl copies the string.
-    check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), curl_sys::CURLOPT_URL, url.as_ptr()) })
-}
-
 /// Sets or clears `CURLOPT_CUSTOMREQUEST`. `None` gives the method that the other options imply.
 pub(crate) fn set_method<H>(easy: &mut Easy2<H>, method: Option<&CStr>) -> Result<(), curl::Error> {
     let method = method.map_or(std::ptr::null(), CStr::as_ptr);

@@ -169,7 +169,18 @@ fn urls_reach_the_server_as_they_are_but_for_their_dots() {
         ("/{x}/[1-3]/*;p='q'|~", "/{x}/[1-3]/*;p='q'|~"),
         ("/x?q=[1]&{a}", "/x?q=[1]&{a}"),
     ] {
-        assert_eq!(client.get(server.url(path)).unwrap().text().unwrap(), target, "{path}");
+        // More than once: what was asked for before is not read anew.
+        for time in 1..=3 {
+            assert_eq!(client.get(server.url(path)).unwrap().text().unwrap(), target, "{path}, time {time}");
+        }
+    }
+    for path in ["/one", "/one", "/two", "/one", "/one?", "/one?", "/one", "/%6Fne", "/on", "/one", "/one"] {
+        assert_eq!(client.get(server.url(path)).unwrap().text().unwrap(), path);
+    }
+    // What is no URL to libcurl is none each time.
+    for _ in 0..3 {
+        let error = client.get("http://[::g]/").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error}");
     }
 }
 
