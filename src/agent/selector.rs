@@ -4,7 +4,6 @@
 //! wanted again for the connection's next request; only interest in writing, which fires all the time, is dropped at
 //! once. A closed descriptor is forgotten, as the kernel has forgotten it too.
 
-use std::collections::BTreeMap;
 use std::io;
 
 use curl::multi::{Multi, Socket, SocketEvents};
@@ -20,8 +19,7 @@ struct Watched {
 }
 
 pub(super) struct Selector {
-    /// Few and looked up often: no hash is as quick.
-    sockets: BTreeMap<Socket, Watched>,
+    sockets: Table,
     /// Those that are looked at, and the memory for the next ones.
     wishes: Vec<(Socket, Interest)>,
     /// Something was heard on a socket of which libcurl wants nothing.
@@ -41,7 +39,7 @@ impl Selector {
             };
             sockets::wish(socket, interest);
         })?;
-        Ok(Self { sockets: BTreeMap::new(), wishes: Vec::new(), restless: false, silent: false })
+        Ok(Self { sockets: Table::default(), wishes: Vec::new(), restless: false, silent: false })
     }
 
     /// libcurl's own transfers, those of DNS over HTTPS, do not tell when they close a socket. From now on a registration is
@@ -54,12 +52,12 @@ impl Selector {
     pub(super) fn apply(&mut self, poll: &Poll) -> io::Result<()> {
         // Closed ones first: libcurl may have been given the same number again since.
         sockets::take_closed(|socket| {
-            self.sockets.remove(&socket);
+            self.sockets.remove(socket);
         });
         let mut wishes = std::mem::take(&mut self.wishes);
         sockets::take_wishes(&mut wishes);
         for (socket, wanted) in &wishes {
-            let watched = self.sockets.entry(*socket).or_default();
+            let watched = self.sockets.get_or_add(*socket);
             watched.wanted = *wanted;
             if self.silent && *wanted == Interest::default() && watched.registered.take().is_some() {
                 // Fails where it is closed, and forgotten by the kernel, which is all that is wanted.
@@ -70,13 +68,13 @@ impl Selector {
         for (socket, _) in &wishes {
             // The last wish of a socket counts: one that came and went within the turn is closed by now, and its number
             // perhaps somebody else's.
-            let Some(watched) = self.sockets.get_mut(socket) else { continue };
+            let Some(watched) = self.sockets.get_mut(*socket) else { continue };
             // One socket that is refused is no reason to forget the others.
             if let Err(error) = watched.update(poll, *socket) {
                 result = Err(error);
             }
             if watched.wanted == Interest::default() && watched.registered.is_none() {
-                self.sockets.remove(socket);
+                self.sockets.remove(*socket);
             }
         }
         wishes.clear();
@@ -87,7 +85,7 @@ impl Selector {
     /// Takes note of an event. Returns whether libcurl wants to hear of it.
     pub(super) fn notice(&mut self, poll: &Poll, heard: &Heard) -> io::Result<bool> {
         let socket = heard.socket;
-        let Some(watched) = self.sockets.get_mut(&socket) else { return Ok(false) };
+        let Some(watched) = self.sockets.get_mut(socket) else { return Ok(false) };
         let wanted = (heard.readable && watched.wanted.read) || (heard.writable && watched.wanted.write);
         if !wanted {
             // A kept registration has fired, or an error is reported whatever is asked for: stop listening.
@@ -99,8 +97,9 @@ impl Selector {
 
     /// Holds back what is sent on the known sockets until the answer is dropped, unless there are more than `most`.
     pub(super) fn hold_back(&self, most: usize) -> HeldBack {
-        let few = (self.sockets.len() <= most).then_some(&self.sockets);
-        HeldBack::new(few.into_iter().flat_map(BTreeMap::keys).copied())
+        let known = &self.sockets.sockets;
+        let few = if known.len() <= most { known.as_slice() } else { &[] };
+        HeldBack::new(few.iter().map(|(socket, _)| *socket))
     }
 
     /// Whether an idle connection has something to say, if no transfer is running.
@@ -111,12 +110,60 @@ impl Selector {
     /// Listens to all idle connections again, after libcurl has looked at them.
     pub(super) fn calm(&mut self, poll: &Poll) -> io::Result<()> {
         self.restless = false;
-        for (socket, watched) in &mut self.sockets {
+        for (socket, watched) in &mut self.sockets.sockets {
             if watched.wanted == Interest::default() {
                 watched.register(poll, *socket, Interest { read: true, write: false })?;
             }
         }
         Ok(())
+    }
+}
+
+/// Found by their numbers, which are small, and gone through one after another.
+#[derive(Default)]
+struct Table {
+    sockets: Vec<(Socket, Watched)>,
+    /// Where each number's is, or [`NOWHERE`].
+    places: Vec<u32>,
+}
+
+const NOWHERE: u32 = u32::MAX;
+
+impl Table {
+    fn place(&self, socket: Socket) -> Option<usize> {
+        let place = *self.places.get(usize::try_from(socket).ok()?)?;
+        (place != NOWHERE).then_some(place as usize)
+    }
+
+    fn get_mut(&mut self, socket: Socket) -> Option<&mut Watched> {
+        let place = self.place(socket)?;
+        Some(&mut self.sockets[place].1)
+    }
+
+    fn get_or_add(&mut self, socket: Socket) -> &mut Watched {
+        let place = self.place(socket).unwrap_or_else(|| {
+            self.set_place(socket, self.sockets.len() as u32);
+            self.sockets.push((socket, Watched::default()));
+            self.sockets.len() - 1
+        });
+        &mut self.sockets[place].1
+    }
+
+    fn remove(&mut self, socket: Socket) {
+        let Some(place) = self.place(socket) else { return };
+        self.sockets.swap_remove(place);
+        self.set_place(socket, NOWHERE);
+        if let Some((moved, _)) = self.sockets.get(place) {
+            self.set_place(*moved, place as u32);
+        }
+    }
+
+    fn set_place(&mut self, socket: Socket, place: u32) {
+        let Ok(number) = usize::try_from(socket) else { return };
+        if self.places.len() <= number {
+            self.places.resize(number + 1, NOWHERE);
+        }
+        self.places[number] = place;
     }
 }
 
@@ -157,5 +204,32 @@ impl Watched {
         }
         self.registered = Some(interest);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_finds_what_is_in_it_and_nothing_else() {
+        let mut dice = fastrand::Rng::with_seed(3);
+        let mut table = Table::default();
+        let mut expected = std::collections::BTreeMap::new();
+        for _ in 0..5_000 {
+            let socket = dice.i32(-1..40);
+            let interest = Interest { read: dice.bool(), write: dice.bool() };
+            if dice.bool() && socket >= 0 {
+                table.get_or_add(socket).wanted = interest;
+                expected.insert(socket, interest);
+            } else {
+                table.remove(socket);
+                expected.remove(&socket);
+            }
+            for socket in -1..41 {
+                assert_eq!(table.get_mut(socket).map(|watched| watched.wanted), expected.get(&socket).copied());
+            }
+            assert_eq!(table.sockets.len(), expected.len());
+        }
     }
 }

@@ -374,6 +374,12 @@ impl Receiver {
             Some(_) => false,
             None => {
                 let bytes = self.start_collecting(&mut state);
+                if let Some(result) = &state.end
+                    && bytes.len() as u64 <= limit
+                {
+                    self.ended = result.is_ok();
+                    return Poll::Ready(result.clone().map(|()| bytes));
+                }
                 state.collect = Some(Box::new(Collect { bytes, limit }));
                 mem::take(&mut state.paused)
             }

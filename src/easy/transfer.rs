@@ -81,7 +81,7 @@ struct Active {
     /// Present where a large body comes on a connection that nobody shares.
     bulk: Option<Box<Bulk>>,
     /// From the first line on.
-    head: Option<Box<HeadParser>>,
+    head: Option<HeadParser>,
     /// Lives as long as the transfer.
     trace: Trace,
     uri: Uri,
@@ -654,7 +654,7 @@ impl Callbacks for Transfer {
             active.head = None;
         }
         let parser = if active.stream.is_some() { HeadParser::for_upgrade } else { HeadParser::default };
-        match active.head.get_or_insert_with(|| Box::new(parser())).line(line) {
+        match active.head.get_or_insert_with(parser).line(line) {
             Ok(None) => true,
             Ok(Some(head)) => active.guard(|active| active.head(live, head)).unwrap_or(false),
             Err(error) => {

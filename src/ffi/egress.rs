@@ -1,5 +1,6 @@
 //! The callbacks at the moment of connecting, and before a request goes out on a connection. Decides nothing.
 
+use std::cell::RefCell;
 use std::ffi::CStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -100,11 +101,76 @@ extern "C" fn before_request<T: Callbacks>(
     let address = |text: *mut c_char, port: c_int| {
         // SAFETY: libcurl passes strings that live during the call.
         let text = (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) })?;
-        let text = text.to_str().ok()?;
-        // An IPv6 address may come with its zone.
-        let ip = text.parse().ok().or_else(|| text.split_once('%')?.0.parse().ok())?;
-        Some(SocketAddr::new(ip, u16::try_from(port).unwrap_or(0)))
+        Some(SocketAddr::new(read_ip(text.to_bytes())?, u16::try_from(port).unwrap_or(0)))
     };
     let ends = Ends::new(address(remote, remote_port), address(local, local_port));
     if ask::<T>(client, |held| held.may_send(ends)) { 0 } else { ABORT }
+}
+
+/// Reads an address. Most requests of a thread have the ends that the one before had: those are known.
+fn read_ip(text: &[u8]) -> Option<IpAddr> {
+    thread_local! {
+        static KNOWN: RefCell<[Option<Known>; 2]> = const { RefCell::new([None; 2]) };
+    }
+    KNOWN.with_borrow_mut(|known| {
+        if let Some(known) = known.iter().flatten().find(|known| known.text() == text) {
+            return Some(known.ip);
+        }
+        let ip = parse_ip(str::from_utf8(text).ok()?)?;
+        known.swap(0, 1);
+        known[0] = Known::new(text, ip);
+        Some(ip)
+    })
+}
+
+/// An IPv6 address may come with its zone.
+fn parse_ip(text: &str) -> Option<IpAddr> {
+    text.parse().ok().or_else(|| text.split_once('%')?.0.parse().ok())
+}
+
+/// A text with the address that it is.
+#[derive(Clone, Copy)]
+struct Known {
+    bytes: [u8; 39],
+    length: u8,
+    ip: IpAddr,
+}
+
+impl Known {
+    /// `None` for a longer text than an address without a zone has.
+    fn new(text: &[u8], ip: IpAddr) -> Option<Self> {
+        let mut bytes = [0; 39];
+        bytes.get_mut(..text.len())?.copy_from_slice(text);
+        Some(Self { bytes, length: text.len() as u8, ip })
+    }
+
+    fn text(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_the_same_however_often_it_is_read() {
+        let long = format!("fe80::1%{}", "x".repeat(40));
+        let texts = [
+            "127.0.0.1",
+            "::1",
+            "127.0.0.11",
+            &long,
+            "fe80::1%eth0",
+            "",
+            "no address",
+            "1111:2222:3333:4444:5555:6666:7777:8888",
+        ];
+        let mut dice = fastrand::Rng::with_seed(1);
+        for _ in 0..500 {
+            let text = texts[dice.usize(..texts.len())];
+            assert_eq!(read_ip(text.as_bytes()), parse_ip(text), "{text}");
+        }
+        assert_eq!(parse_ip("fe80::1%eth0"), "fe80::1".parse().ok());
+    }
 }

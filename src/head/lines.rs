@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use http::{StatusCode, Version};
 
 use super::Facts;
+use super::parser::Framing;
 
 /// Bytes of the fields that a usual head has, and the most that are kept.
 const USUAL: usize = 512;
@@ -26,6 +27,7 @@ pub(super) struct Lines {
     pub(super) status: StatusCode,
     /// Field lines, each with its line feed.
     pub(super) fields: Vec<u8>,
+    pub(super) framing: Framing,
     pub(super) content_length: Option<u64>,
     pub(super) facts: Option<Facts>,
 }
@@ -40,6 +42,7 @@ impl Lines {
     /// Keeps the memory for the next head.
     pub(super) fn keep(mut lines: Box<Self>) {
         lines.fields.clear();
+        lines.framing = Framing::default();
         lines.content_length = None;
         lines.facts = None;
         if lines.fields.capacity() <= MOST

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Version};
 
-use super::{Head, Lines, append, no_field, split, violation};
+use super::{Head, Lines, append, split, violation};
 use crate::error::Error;
 
 /// Fed with the lines that libcurl hands out, of every response of a transfer in turn.
@@ -11,11 +11,10 @@ use crate::error::Error;
 pub(crate) struct HeadParser {
     /// From the status line to the end of its block.
     lines: Option<Box<Lines>>,
-    framing: Framing,
     complete: bool,
     upgrade: bool,
     /// The fields that came after the body.
-    trailers: Option<HeaderMap>,
+    trailers: Option<Box<HeaderMap>>,
 }
 
 impl HeadParser {
@@ -32,7 +31,7 @@ impl HeadParser {
             let lines = self.lines.get_or_insert_with(Lines::take);
             (lines.version, lines.status) = status_line(text)?;
             lines.fields.clear();
-            self.framing = Framing::default();
+            lines.framing = Framing::default();
             return Ok(None);
         }
         if text.is_empty() {
@@ -43,9 +42,8 @@ impl HeadParser {
             append(trailers, text, Bytes::copy_from_slice)?;
             return Ok(None);
         }
-        let (name, value) = split(text).ok_or_else(|| no_field(text))?;
-        self.framing.look(name, value);
         if let Some(lines) = &mut self.lines {
+            lines.framing.look(text);
             lines.fields.extend_from_slice(text);
             lines.fields.push(b'\n');
         }
@@ -53,7 +51,7 @@ impl HeadParser {
     }
 
     pub(crate) fn take_trailers(&mut self) -> Option<HeaderMap> {
-        self.trailers.take()
+        self.trailers.take().map(|trailers| *trailers)
     }
 
     fn end_of_block(&mut self) -> Result<Option<Head>, Error> {
@@ -64,7 +62,7 @@ impl HeadParser {
             Lines::keep(lines);
             return Ok(None);
         }
-        lines.content_length = std::mem::take(&mut self.framing).content_length()?;
+        lines.content_length = std::mem::take(&mut lines.framing).content_length()?;
         self.complete = true;
         Ok(Some(Head(lines)))
     }
@@ -87,14 +85,19 @@ fn status_line(line: &[u8]) -> Result<(Version, StatusCode), Error> {
 
 /// What the fields say of the body's length (RFC 9112 6.3).
 #[derive(Default)]
-struct Framing {
+pub(super) struct Framing {
     length: Option<u64>,
     transfer_encoding: bool,
     bad: Option<Error>,
 }
 
 impl Framing {
-    fn look(&mut self, name: &[u8], value: &[u8]) {
+    /// Looks at a line. One that is no field is found by who reads the fields.
+    fn look(&mut self, line: &[u8]) {
+        if !matches!(line.first(), Some(b'c' | b'C' | b't' | b'T')) {
+            return;
+        }
+        let Some((name, value)) = split(line) else { return };
         if name.eq_ignore_ascii_case(b"content-length") {
             match parse_length(value) {
                 Some(length) => _ = self.length.get_or_insert(length),
