@@ -205,7 +205,7 @@ pub const ALL: &[Scenario] = &[
         figure: Figure::Latency,
         cores: Cores::One,
         raw: "raw-easy",
-        peers: &[&["raw-easy", "marmot-blocking", "marmot-script"]],
+        peers: &[&["raw-easy", "marmot-blocking", "marmot-as-script", "marmot-script"]],
         load: |to| Some(Load { requests: 1_000, ..to.small()? }),
         long: 3,
     },

@@ -57,9 +57,9 @@ impl AsyncBody {
         if let Some(bytes) = self.as_bytes() {
             return at_once(bytes.clone().into(), coding).map(Self::from);
         }
-        let maker = self.maker();
+        let again = self.again();
         let mut body = encode(self, coding);
-        body.again = maker.map(|make| Arc::new(move || Ok(encode(make()?, coding))) as Make);
+        body.again = again.map(|again| Arc::new(move || Ok(encode(again.make()?, coding))) as Make);
         Ok(body)
     }
 }
@@ -147,7 +147,7 @@ mod tests {
         for coding in CODINGS {
             for plain in [text(), Vec::new(), b"x".to_vec()] {
                 let body = AsyncBody::from(plain.clone()).compressed(coding).unwrap();
-                let again = body.again().unwrap().unwrap();
+                let again = body.again().unwrap().make().unwrap();
                 let length = body.len();
                 let bytes = read(body).unwrap();
                 assert_eq!(length, Some(bytes.len() as u64));
@@ -172,7 +172,7 @@ mod tests {
         for coding in CODINGS {
             let make = || Ok(AsyncBody::from_reader_sized(Cursor::new(text()), text().len() as u64));
             let body = AsyncBody::rewindable(make).unwrap().compressed(coding).unwrap();
-            let again = body.again().unwrap().unwrap().again().unwrap().unwrap();
+            let again = body.again().unwrap().make().unwrap().again().unwrap().make().unwrap();
             assert!(undo(coding, &read(body).unwrap()) == text());
             assert!(undo(coding, &read(again).unwrap()) == text());
         }

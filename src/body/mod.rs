@@ -73,6 +73,29 @@ pub struct AsyncBody {
 /// Makes a body.
 type Make = Arc<dyn Fn() -> io::Result<AsyncBody> + Send + Sync>;
 
+/// Makes a body that was made before.
+pub(crate) enum Again {
+    Bytes(Bytes),
+    Make(Make),
+}
+
+impl Again {
+    /// The body from its start. It can be made again, too.
+    ///
+    /// # Errors
+    ///
+    /// Those of the function given to [`rewindable`](AsyncBody::rewindable).
+    pub(crate) fn make(&self) -> io::Result<AsyncBody> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes.clone().into()),
+            Self::Make(make) => make().map(|mut body| {
+                body.again = Some(make.clone());
+                body
+            }),
+        }
+    }
+}
+
 enum Inner {
     Bytes(Bytes),
     Reader {
@@ -214,30 +237,11 @@ impl AsyncBody {
         }
     }
 
-    /// The same content once more, where that is possible.
-    ///
-    /// # Errors
-    ///
-    /// Those of the function given to [`rewindable`](Self::rewindable).
-    pub(crate) fn again(&self) -> Option<io::Result<Self>> {
-        match (&self.inner, &self.again) {
-            (Inner::Bytes(bytes), None) => Some(Ok(bytes.clone().into())),
-            (_, Some(make)) => Some(make().map(|mut body| {
-                body.again = Some(make.clone());
-                body
-            })),
-            _ => None,
-        }
-    }
-
     /// What makes the same content once more, where that is possible. Nothing is made yet.
-    fn maker(&self) -> Option<Make> {
+    pub(crate) fn again(&self) -> Option<Again> {
         match (&self.inner, &self.again) {
-            (_, Some(make)) => Some(make.clone()),
-            (Inner::Bytes(bytes), None) => {
-                let bytes = bytes.clone();
-                Some(Arc::new(move || Ok(bytes.clone().into())))
-            }
+            (_, Some(make)) => Some(Again::Make(make.clone())),
+            (Inner::Bytes(bytes), None) => Some(Again::Bytes(bytes.clone())),
             _ => None,
         }
     }

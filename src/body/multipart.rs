@@ -15,7 +15,7 @@ use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderMap, HeaderName, Hea
 
 use super::exact::Exact;
 use super::file::media_type;
-use super::{AsyncBody, Body, Inner, Make};
+use super::{Again, AsyncBody, Body, Inner, Make};
 use crate::error::Error;
 
 /// A form of texts, bytes, streams and files, sent as `multipart/form-data`.
@@ -245,10 +245,10 @@ impl From<Form> for AsyncBody {
             closing.insert_str(0, "\r\n");
         }
         pieces.push(closing.into());
-        let makers: Option<Vec<Make>> = pieces.iter().map(AsyncBody::maker).collect();
+        let again: Option<Vec<Again>> = pieces.iter().map(AsyncBody::again).collect();
         let mut body = chain(pieces, length);
-        body.again = makers.map(|makers| {
-            let make = move || Ok(chain(makers.iter().map(|make| make()).collect::<io::Result<_>>()?, length));
+        body.again = again.map(|again| {
+            let make = move || Ok(chain(again.iter().map(Again::make).collect::<io::Result<_>>()?, length));
             Arc::new(make) as Make
         });
         body
@@ -390,8 +390,8 @@ mod tests {
     fn a_form_can_be_made_again_if_each_part_can() {
         let form = Form::new().text("a", "1").part("b", Part::file(file!()).unwrap());
         let body = AsyncBody::from(form);
-        let again = body.again().unwrap().unwrap();
-        let third = again.again().unwrap().unwrap();
+        let again = body.again().unwrap().make().unwrap();
+        let third = again.again().unwrap().make().unwrap();
         let text = written(body).unwrap();
         assert!(text.contains("filename=\"multipart.rs\"") && text.contains("application/octet-stream"));
         assert_eq!(again.len(), Some(text.len() as u64));

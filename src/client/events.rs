@@ -294,7 +294,7 @@ impl EventStream {
     fn connect(&mut self) -> Result<Option<Event>, Error> {
         let again = self.body.as_ref().and_then(AsyncBody::again);
         let body = match again {
-            Some(again) => again.map_err(|error| Error::new(ErrorKind::RequestBody).with_source(error))?,
+            Some(again) => again.make().map_err(|error| Error::new(ErrorKind::RequestBody).with_source(error))?,
             None => self.body.take().ok_or_else(|| Error::new(ErrorKind::RequestBodyNotRewindable))?,
         };
         let mut parts = self.parts.clone();

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::interceptor::{Interceptor, InterceptorFuture, Next, Settings};
 use super::trail::Trail;
-use crate::body::AsyncBody;
+use crate::body::{Again, AsyncBody};
 use crate::config::{RedirectAction, RedirectHop, RedirectPolicy, RequestConfig};
 use crate::easy::trace::Resent;
 use crate::error::{Error, ErrorKind};
@@ -36,7 +36,7 @@ pub(super) fn policy_of(settings: Settings<'_>) -> Option<&RedirectPolicy> {
 }
 
 async fn follow_all(mut request: Request<AsyncBody>, next: Next<'_>) -> Result<Response<AsyncBody>, Error> {
-    let mut following = Following::new(&request)?;
+    let mut following = Following::new(&request);
     loop {
         let response = next.run(request).await?;
         match following.take(response, next.settings_of_client())? {
@@ -53,7 +53,7 @@ pub(super) struct Following {
     extensions: Extensions,
     trail: Trail,
     /// What the body can be made of again.
-    body: Option<AsyncBody>,
+    body: Option<Again>,
 }
 
 /// What follows from a response.
@@ -64,12 +64,11 @@ pub(super) enum Followed {
 
 impl Following {
     /// Keeps what may be needed of the request.
-    pub(super) fn new(request: &Request<AsyncBody>) -> Result<Self, Error> {
-        let body = request.body().again().transpose().map_err(|error| body_failed(error, request.uri()))?;
+    pub(super) fn new(request: &Request<AsyncBody>) -> Self {
         let head =
             Head { method: request.method().clone(), uri: request.uri().clone(), headers: request.headers().clone() };
         let (version, extensions) = (request.version(), request.extensions().clone());
-        Ok(Self { head, version, extensions, trail: Trail::default(), body })
+        Self { head, version, extensions, trail: Trail::default(), body: request.body().again() }
     }
 
     /// Takes the response of the latest request to a client with such settings.
@@ -114,11 +113,11 @@ impl Following {
         drop(response);
         let mut body = AsyncBody::empty();
         if change.keep_body {
-            let again = self.body.as_ref().and_then(AsyncBody::again);
+            let again = self.body.as_ref();
             let again = again.ok_or_else(|| Error::new(ErrorKind::RequestBodyNotRewindable).with_url(&before))?;
-            body = again.map_err(|error| body_failed(error, &before))?;
+            body = again.make().map_err(|error| body_failed(error, &before))?;
         } else {
-            self.body = Some(AsyncBody::empty());
+            self.body = body.again();
         }
         if change.other_origin {
             // Configured credentials stay behind too.

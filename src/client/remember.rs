@@ -89,8 +89,7 @@ impl Memory {
             return next.run(request).await;
         };
         let (parts, body) = request.into_parts();
-        let failed = |error| Error::new(ErrorKind::RequestBody).with_source(error).with_url(uri);
-        let again = body.again().transpose().map_err(failed)?;
+        let again = body.again();
         let mut elsewhere = Request::from_parts(parts.clone(), body);
         detour(&mut elsewhere, uri, &alternative);
         let result = next.run(elsewhere).await;
@@ -103,9 +102,10 @@ impl Memory {
             return result;
         }
         cache.failed(uri, &alternative, SystemTime::now());
-        match again {
-            Some(body) => next.run(Request::from_parts(parts, body)).await,
-            None => result,
+        // Without its body the request cannot be sent again: what there is must do.
+        match again.map(|again| again.make()) {
+            Some(Ok(body)) => next.run(Request::from_parts(parts, body)).await,
+            Some(Err(_)) | None => result,
         }
     }
 }

@@ -8,10 +8,10 @@ use super::backoff::retry_after;
 use super::interceptor::{AttemptDeadline, Interceptor, InterceptorFuture, Next};
 use super::timer::sleep;
 use super::trail::Trail;
-use crate::body::AsyncBody;
+use crate::body::{Again, AsyncBody};
 use crate::config::{Outcome, Repeatable, RetryPolicy};
 use crate::easy::trace::Resent;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 
 /// Sends a request again, as often as the policy says.
 pub(super) struct Retries;
@@ -33,9 +33,8 @@ async fn try_all(
 ) -> Result<Response<AsyncBody>, Error> {
     policy.begin();
     let (parts, body) = request.into_parts();
-    let failed = |error| Error::new(ErrorKind::RequestBody).with_source(error).with_url(&parts.uri);
-    let mut kept = body.again().transpose().map_err(failed)?;
-    let repeatable = Repeatable::new(&parts.method, &parts.headers, kept.is_some());
+    let again = body.again();
+    let repeatable = Repeatable::new(&parts.method, &parts.headers, again.is_some());
     let mut body = Some(body);
     let mut attempts = 0;
     loop {
@@ -58,9 +57,8 @@ async fn try_all(
         let Some(wait) = wait.filter(in_time) else {
             return finish(result, attempts);
         };
-        let again = kept.as_ref().and_then(AsyncBody::again).unwrap_or_else(|| Ok(AsyncBody::empty()));
-        match again {
-            Ok(again) => body = kept.replace(again),
+        match again.as_ref().map(Again::make).transpose() {
+            Ok(again) => body = again,
             // Without its body the request cannot be sent again: what there is must do.
             Err(_) => return finish(result, attempts),
         }

@@ -75,7 +75,7 @@ fn takes_steps(client: &Inner, settings: Settings<'_>) -> bool {
 impl Hops {
     fn start(client: Arc<Inner>, request: Request<AsyncBody>) -> Result<Box<Self>, Error> {
         let call = Call::new(client, &request);
-        let following = Following::new(&request)?;
+        let following = Following::new(&request);
         let hop = call.start(request, None)?;
         Ok(Box::new(Self { call, following, hop }))
     }

@@ -1,6 +1,8 @@
 //! Redirects on the wire: what is asked again, where, with what. The rules alone are tested beside them.
 
 use std::io::Cursor;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::HeaderValue;
 use marmot::config::RedirectPolicy;
@@ -106,6 +108,31 @@ fn a_body_is_sent_again_if_it_can_be_made_again() {
     assert_eq!(client.post(url(), once).unwrap_err().kind(), ErrorKind::RequestBodyNotRewindable);
     let once = Body::from_reader(Cursor::new("once"));
     assert_eq!(client.post(redirect(&server, 303, "/get"), once).unwrap().status(), 200, "not needed again");
+}
+
+#[test]
+fn a_body_is_made_once_for_each_time_that_it_is_sent() {
+    let server = Server::faults();
+    let client = following();
+    let made = Arc::new(AtomicUsize::new(0));
+    let body = || {
+        made.store(0, Ordering::SeqCst);
+        let made = made.clone();
+        let make = move || {
+            made.fetch_add(1, Ordering::SeqCst);
+            Ok(Body::from_reader(Cursor::new("again")))
+        };
+        Body::rewindable(make).unwrap()
+    };
+    for (url, times) in [
+        (server.url("/echo"), 1),
+        (redirect(&server, 303, "/get"), 1),
+        (redirect(&server, 307, "/echo"), 2),
+        (redirect(&server, 308, &redirect(&server, 307, "/echo")), 3),
+    ] {
+        assert_eq!(client.post(&url, body()).unwrap().status(), 200);
+        assert_eq!(made.load(Ordering::SeqCst), times, "{url}");
+    }
 }
 
 #[test]

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::pin::pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use marmot::config::{CaCertificates, Configurable, VersionNegotiation};
-use marmot::{AsyncReadResponseExt, HttpClient, ReadResponseExt};
+use marmot::config::{CaCertificates, Configurable, RedirectPolicy, VersionNegotiation};
+use marmot::{AsyncReadResponseExt, HttpClient, HttpClientBuilder, ReadResponseExt};
 use marmot_bench::load::Load;
 
 use crate::drive::{AsyncClient, BlockingClient, Outcome};
@@ -14,8 +15,15 @@ use crate::drive::{AsyncClient, BlockingClient, Outcome};
 #[derive(Clone)]
 pub struct Marmot(HttpClient);
 
+/// The blocking client with the settings that a script's requests have: a time limit, redirects to follow, metrics.
+pub struct AsScript(Marmot);
+
 fn client(load: &Load) -> Outcome<HttpClient> {
-    let mut builder = HttpClient::builder().agents(load.threads);
+    build(HttpClient::builder(), load)
+}
+
+fn build(builder: HttpClientBuilder, load: &Load) -> Outcome<HttpClient> {
+    let mut builder = builder.agents(load.threads);
     if let Some(file) = &load.ca {
         builder = builder.ca_certificates(CaCertificates::file(file));
     }
@@ -68,5 +76,25 @@ impl BlockingClient for Marmot {
 
     fn upload(&self, url: &str, body: &'static [u8]) -> Outcome<u64> {
         Ok(self.0.post(url, Bytes::from_static(body))?.text()?.parse()?)
+    }
+}
+
+impl BlockingClient for AsScript {
+    fn fresh(load: &Load) -> Outcome<Self> {
+        let builder = HttpClient::builder().timeout(Duration::from_secs(30));
+        let builder = builder.redirect_policy(RedirectPolicy::Limit(10)).metrics(true);
+        Ok(Self(Marmot(build(builder, load)?)))
+    }
+
+    fn fetch(&self, url: &str) -> Outcome<u64> {
+        BlockingClient::fetch(&self.0, url)
+    }
+
+    fn discard(&self, url: &str) -> Outcome<u64> {
+        BlockingClient::discard(&self.0, url)
+    }
+
+    fn upload(&self, url: &str, body: &'static [u8]) -> Outcome<u64> {
+        BlockingClient::upload(&self.0, url, body)
     }
 }
