@@ -59,6 +59,7 @@ pub const GOALS: &[Goal] = &[
     goal("G-10000", "marmot", Seconds, Times(1.15, "hyper-mt")),
     goal("H", "marmot-blocking", Time, Times(0.9, "reqwest-blocking")),
     goal("S", "marmot-script", Time, Times(1.15, "marmot-blocking")),
+    goal("S", "marmot-script", Time, Times(1.15, "marmot-as-script")),
     goal("S-all", "marmot-script", Time, Times(1.2, "marmot")),
 ];
 
