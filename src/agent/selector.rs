@@ -141,6 +141,7 @@ impl Table {
     }
 
     fn get_or_add(&mut self, socket: Socket) -> &mut Watched {
+        debug_assert!(socket >= 0, "libcurl tells of sockets only");
         let place = self.place(socket).unwrap_or_else(|| {
             self.set_place(socket, self.sockets.len() as u32);
             self.sockets.push((socket, Watched::default()));

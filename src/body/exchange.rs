@@ -374,6 +374,7 @@ impl Receiver {
             Some(_) => false,
             None => {
                 let bytes = self.start_collecting(&mut state);
+                // Most small bodies are here already: nothing has to wait for the rest.
                 if let Some(result) = &state.end
                     && bytes.len() as u64 <= limit
                 {

@@ -162,14 +162,14 @@ struct Head {
 
 /// The settings that the rules depend on.
 #[derive(Debug, Default)]
-pub(super) struct Rules {
+struct Rules {
     to_http: bool,
     auto_referer: bool,
     secret_headers: Vec<HeaderName>,
 }
 
 impl Rules {
-    pub(super) fn new(settings: Settings<'_>) -> Self {
+    fn new(settings: Settings<'_>) -> Self {
         Self {
             to_http: settings.get(|config| config.redirect_to_http).unwrap_or(false),
             auto_referer: settings.get(|config| config.auto_referer).unwrap_or(false),

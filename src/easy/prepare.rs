@@ -167,6 +167,7 @@ impl Prepare {
             transfer.applied = None;
             transfer.shape = None;
             transfer.slot = None;
+            transfer.last = None;
             if std::mem::replace(&mut transfer.used, true) {
                 url::reset(easy);
             }
@@ -188,7 +189,11 @@ impl Prepare {
 
     /// Sets everything that belongs to this one request. Nothing is left from the request before.
     fn apply(&self, easy: &mut Easy, auth: Option<&HeaderValue>) -> Result<(), curl::Error> {
-        url::set_url(easy, without_credentials(self.request.uri()))?;
+        let parts = url_parts(self.request.uri());
+        let last = &mut easy.get_mut().transfer.last;
+        // Until this request is over it is not the last one.
+        let again = last.take_if(|last| url_parts(last) != parts).is_none() && last.is_some();
+        url::set_url(easy, parts, again)?;
         // Wait for a connection that is being made, to share it, rather than open one for each request to an HTTP/2
         // server. Only where HTTP/2 can come of it: for a connection in clear text libcurl would wait until the response
         // ahead is complete.
@@ -456,8 +461,8 @@ fn auth_of_url(uri: &Uri, schemes: [&str; 2], credentials: bool) -> Result<Optio
     value.map(Some).map_err(|_| Error::invalid_request("the URL's credentials cannot be used"))
 }
 
-/// The URL as libcurl gets it.
-fn without_credentials(uri: &Uri) -> [&str; 4] {
+/// The URL as libcurl gets it, without credentials.
+fn url_parts(uri: &Uri) -> [&str; 4] {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     [uri.scheme_str().unwrap_or_default(), "://", authority(uri).1, path]
 }

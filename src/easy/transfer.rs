@@ -42,6 +42,8 @@ pub(crate) struct Transfer {
     pub(super) applied: Option<Arc<RequestConfig>>,
     /// libcurl's buffer for uploads, which it keeps, is larger than usual.
     pub(super) has_large_buffer: bool,
+    /// The URL of its last request, which it still has.
+    pub(super) last: Option<Box<Uri>>,
     /// The proxy that the handle goes through now.
     pub(super) proxy: Option<Arc<ProxyServer>>,
 }
@@ -221,7 +223,9 @@ impl Transfer {
 
     /// Drops the request, and with it the handler.
     pub(crate) fn clear(&mut self) {
-        if let Some(active) = self.active.take() {
+        if let Some(mut active) = self.active.take() {
+            let uri = std::mem::take(&mut active.uri);
+            self.last.get_or_insert_with(|| Box::new(uri));
             active.control.set_over();
             // A handler's drop is user code as well.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(active)));

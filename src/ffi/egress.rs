@@ -98,27 +98,36 @@ extern "C" fn before_request<T: Callbacks>(
     remote_port: c_int,
     local_port: c_int,
 ) -> c_int {
-    let address = |text: *mut c_char, port: c_int| {
+    let address = |text: *mut c_char, port: c_int, end| {
         // SAFETY: libcurl passes strings that live during the call.
         let text = (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) })?;
-        Some(SocketAddr::new(read_ip(text.to_bytes())?, u16::try_from(port).unwrap_or(0)))
+        Some(SocketAddr::new(read_ip(text.to_bytes(), end)?, u16::try_from(port).unwrap_or(0)))
     };
-    let ends = Ends::new(address(remote, remote_port), address(local, local_port));
+    let ends = Ends::new(address(remote, remote_port, End::Remote), address(local, local_port, End::Local));
     if ask::<T>(client, |held| held.may_send(ends)) { 0 } else { ABORT }
 }
 
+/// The ends of a connection.
+#[derive(Clone, Copy)]
+enum End {
+    Remote,
+    Local,
+}
+
 /// Reads an address. Most requests of a thread have the ends that the one before had: those are known.
-fn read_ip(text: &[u8]) -> Option<IpAddr> {
+fn read_ip(text: &[u8], end: End) -> Option<IpAddr> {
     thread_local! {
         static KNOWN: RefCell<[Option<Known>; 2]> = const { RefCell::new([None; 2]) };
     }
     KNOWN.with_borrow_mut(|known| {
-        if let Some(known) = known.iter().flatten().find(|known| known.text() == text) {
+        let slot = &mut known[end as usize];
+        if let Some(known) = slot
+            && known.text() == text
+        {
             return Some(known.ip);
         }
         let ip = parse_ip(str::from_utf8(text).ok()?)?;
-        known.swap(0, 1);
-        known[0] = Known::new(text, ip);
+        *slot = Known::new(text, ip);
         Some(ip)
     })
 }
@@ -169,7 +178,8 @@ mod tests {
         let mut dice = fastrand::Rng::with_seed(1);
         for _ in 0..500 {
             let text = texts[dice.usize(..texts.len())];
-            assert_eq!(read_ip(text.as_bytes()), parse_ip(text), "{text}");
+            let end = if dice.bool() { End::Remote } else { End::Local };
+            assert_eq!(read_ip(text.as_bytes(), end), parse_ip(text), "{text}");
         }
         assert_eq!(parse_ip("fe80::1%eth0"), "fe80::1".parse().ok());
     }

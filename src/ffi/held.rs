@@ -10,19 +10,21 @@ use zeroize::Zeroize as _;
 
 use super::options::Live;
 use super::sockets;
-use super::url::Told;
+use super::url::Parsed;
 use crate::head::Ends;
 
 /// A transfer and what its easy handle points to.
 ///
-/// libcurl does not copy the lists of [`ListOption`] and `CURLOPT_POSTFIELDS`. They live here, in fields that only this file
-/// can reach, inside the handler that the easy handle owns: `Easy2` cleans its handle up before it drops its handler.
+/// libcurl does not copy the lists of [`ListOption`], `CURLOPT_POSTFIELDS` and `CURLOPT_CURLU`. They live here, in fields that
+/// only this file can reach, or only [`url`](super::url), inside the handler that the easy handle owns: `Easy2` cleans its
+/// handle up before it drops its handler.
 pub(crate) struct Held<T> {
     pub(crate) transfer: T,
     /// By [`ListOption`]. A list that libcurl has none of is not there.
     lists: [Option<Box<HeaderList>>; 4],
     fields: Bytes,
-    pub(super) url: Told,
+    /// Changed by [`url`](super::url) alone.
+    pub(super) url: Option<Parsed>,
     /// The easy handle that owns this.
     raw: *mut curl_sys::CURL,
 }
@@ -46,8 +48,7 @@ pub(crate) trait Callbacks {
 
 /// Makes an easy handle around a transfer.
 pub(crate) fn easy<T: Callbacks>(transfer: T) -> Easy2<Held<T>> {
-    let held =
-        Held { transfer, lists: Default::default(), fields: Bytes::new(), url: Told::default(), raw: ptr::null_mut() };
+    let held = Held { transfer, lists: Default::default(), fields: Bytes::new(), url: None, raw: ptr::null_mut() };
     let mut easy = Easy2::new(held);
     easy.get_mut().raw = easy.raw();
     easy

@@ -92,7 +92,7 @@ pub(super) struct Framing {
 }
 
 impl Framing {
-    /// Looks at a line. One that is no field is found by who reads the fields.
+    /// Looks at a line. libcurl has seen a colon in it; whether it is a field is found by who reads the fields.
     fn look(&mut self, line: &[u8]) {
         if !matches!(line.first(), Some(b'c' | b'C' | b't' | b'T')) {
             return;

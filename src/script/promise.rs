@@ -181,13 +181,15 @@ impl Client {
         if let Some(promise) = item.read_lock::<Promise>() {
             return Ok(Ok(promise.clone()));
         }
-        if let Some(url) = item.read_lock::<ImmutableString>() {
-            return self.start(at, self.spec(&Method::GET, &url, None, None)).map(Ok);
-        }
-        if let Some(options) = item.read_lock::<Map>().filter(|map| map.contains_key("url")) {
-            return self.start(at, self.spec_of(&options)).map(Ok);
-        }
-        Ok(Err(item.clone()))
+        let url = item.read_lock::<ImmutableString>().map(|url| url.clone());
+        let spec = if let Some(url) = &url {
+            self.spec(&Method::GET, url, None, None)
+        } else if let Some(options) = item.read_lock::<Map>().filter(|map| map.contains_key("url")) {
+            self.spec_of(&options)
+        } else {
+            return Ok(Err(item.clone()));
+        };
+        self.start(at, spec).map(Ok)
     }
 
     fn promises_of(&self, items: Array, at: Position) -> Result<Group, Thrown> {
