@@ -10,7 +10,7 @@ use crate::error::Error;
 
 /// The most of them for a client. Callers beyond share the other agents.
 pub(super) const MOST: usize = 32;
-/// The most connections that each keeps without a request.
+/// The connections that each keeps without a request, beside those in use lately.
 pub(super) const CONNECTIONS: usize = 16;
 
 #[derive(Default)]

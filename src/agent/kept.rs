@@ -20,10 +20,10 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// `idle` is the most connections without a transfer that was asked for.
-    pub(super) fn new(idle: Option<usize>) -> Self {
-        let follows = idle.is_none();
-        let idle = idle.unwrap_or(CONNECTION_CACHE).max(1);
+    /// `asked` is the most connections without a transfer, if somebody asked for a limit, `usual` what is kept otherwise.
+    pub(super) fn new(asked: Option<usize>, usual: Option<usize>) -> Self {
+        let follows = asked.is_none();
+        let idle = asked.or(usual).unwrap_or(CONNECTION_CACHE).max(1);
         Self { idle, follows, since: None, most: [0; 2], told: idle }
     }
 
@@ -61,23 +61,26 @@ mod tests {
     #[test]
     fn a_limit_that_was_asked_for_counts_connections_without_a_request() {
         let now = Instant::now();
-        let mut kept = Kept::new(Some(10));
+        let mut kept = Kept::new(Some(10), None);
         assert_eq!(kept.first(), 10);
         assert!(!kept.is_concerned(10) && kept.is_concerned(11));
         assert_eq!(kept.look(1, now), None);
         assert_eq!(kept.look(20, now), Some(29));
         assert_eq!(kept.look(2, now), Some(11));
         assert_eq!(kept.look(0, now), Some(10));
-        assert_eq!(Kept::new(Some(0)).first(), 1);
+        assert_eq!(Kept::new(Some(0), None).first(), 1);
     }
 
     #[test]
     fn without_one_those_lately_in_use_are_kept_for_the_next_time() {
         let start = Instant::now();
-        let mut kept = Kept::new(None);
+        let mut kept = Kept::new(None, None);
         assert_eq!(kept.look(1001, start), Some(1256));
         assert_eq!(kept.look(1, start), None);
         assert_eq!(kept.look(1, start + LATELY), None);
         assert_eq!(kept.look(1, start + 2 * LATELY), Some(256));
+        let mut kept = Kept::new(None, Some(16));
+        assert_eq!(kept.look(64, start), Some(79));
+        assert_eq!(kept.look(1, start), None);
     }
 }

@@ -50,8 +50,10 @@ pub(crate) struct Limits {
     pub(crate) agents: Option<usize>,
     pub(crate) connections: Option<usize>,
     pub(crate) connections_per_host: Option<usize>,
-    /// The most connections without a request.
+    /// The most connections without a request, if somebody asked for a limit.
     pub(crate) connection_cache: Option<usize>,
+    /// How many are kept otherwise, beside those in use lately.
+    pub(crate) spare_connections: Option<usize>,
     /// Requests at once on one connection.
     pub(crate) streams: Option<u32>,
 }
@@ -206,7 +208,7 @@ impl Agents {
         }
         let most = if held { usize::MAX } else { extras::MOST };
         let extra = team.extras.take(easy.get_ref().transfer.origin_hash(), most, || {
-            let limits = Limits { connection_cache: Some(extras::CONNECTIONS), ..self.limits.clone() };
+            let limits = Limits { spare_connections: Some(extras::CONNECTIONS), ..self.limits.clone() };
             run::make(&limits, Stay::For(SPARE), self.pool.clone(), self.counters.clone())
         });
         match extra {

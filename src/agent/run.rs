@@ -167,7 +167,7 @@ impl Agent {
         if let Some(per_host) = limits.connections_per_host {
             multi.set_max_host_connections(per_host)?;
         }
-        let kept = Kept::new(limits.connection_cache);
+        let kept = Kept::new(limits.connection_cache, limits.spare_connections);
         multi.set_max_connects(kept.first())?;
         if let Some(streams) = limits.streams {
             options::set_max_streams(&multi, streams);

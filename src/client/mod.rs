@@ -196,6 +196,7 @@ impl HttpClient {
             connections: config.max_connections,
             connections_per_host: config.max_connections_per_host,
             connection_cache: config.connection_cache_size,
+            spare_connections: None,
             streams: config.max_concurrent_streams,
         };
         let intercepted = !own.outer.is_empty() || !own.network.is_empty() || own.memory.is_needed();

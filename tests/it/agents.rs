@@ -267,3 +267,23 @@ fn sockets_that_come_and_go_at_once_cost_nobody_a_connection() {
     // A connection whose socket is not watched ends at its time limit of 30 seconds.
     assert!(slowest < Duration::from_secs(10), "{slowest:?}");
 }
+
+#[test]
+fn a_caller_who_finds_the_agent_taken_uses_connections_again_all_the_same() {
+    let server = Server::faults();
+    let client = HttpClient::new().unwrap();
+    thread::scope(|scope| {
+        let other = scope.spawn(|| client.get(server.url("/delay/1000")).unwrap().bytes().unwrap());
+        assert!(server.wait_for_heads(1, Duration::from_secs(5)));
+        for _ in 0..10 {
+            let all =
+                try_join_all((0..64).map(|_| async { client.get_async(server.url("/get")).await?.bytes().await }));
+            assert_eq!(client.block_on(all).unwrap().len(), 64);
+        }
+        other.join().unwrap();
+    });
+    let stats = client.stats();
+    assert!(stats.agents > 1, "the caller had an agent of its own: {stats:?}");
+    // As many as were used at once, by each agent at most.
+    assert!(stats.started - stats.reused <= 1 + 64 * stats.agents as u64, "{stats:?}");
+}
