@@ -6,6 +6,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use http::header::{COOKIE, HeaderName, HeaderValue, InvalidHeaderValue, SET_COOKIE};
+use http::uri::Authority;
 use http::{HeaderMap, Uri};
 use zeroize::Zeroizing;
 
@@ -32,15 +33,18 @@ pub(crate) fn sounds_secret(name: &str) -> bool {
         && (name.split(['-', '_']).any(|word| WORDS.contains(&word)) || PARTS.iter().any(|part| name.contains(part)))
 }
 
+/// The user with the password, if there are any, and the host with the port (RFC 3986 3.2).
+pub(crate) fn split_user(authority: &str) -> (Option<&str>, &str) {
+    authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host))
+}
+
 /// `scheme://host:port/path?query`, with user and password left out.
 pub(crate) fn without_credentials(url: &Uri) -> String {
     let text = url.to_string();
-    match url.authority() {
-        Some(authority) if authority.as_str().contains('@') => {
-            let bare = authority.as_str().rsplit_once('@').map_or("", |(_, host)| host);
-            text.replacen(authority.as_str(), bare, 1)
-        }
-        _ => text,
+    let authority = url.authority().map_or("", Authority::as_str);
+    match split_user(authority) {
+        (Some(_), host) => text.replacen(authority, host, 1),
+        (None, _) => text,
     }
 }
 

@@ -97,7 +97,7 @@ impl Selector {
 
     /// Holds back what is sent on the known sockets until the answer is dropped, unless there are more than `most`.
     pub(super) fn hold_back(&self, most: usize) -> HeldBack {
-        let known = &self.sockets.sockets;
+        let known = &self.sockets.watched;
         let few = if known.len() <= most { known.as_slice() } else { &[] };
         HeldBack::new(few.iter().map(|(socket, _)| *socket))
     }
@@ -110,7 +110,7 @@ impl Selector {
     /// Listens to all idle connections again, after libcurl has looked at them.
     pub(super) fn calm(&mut self, poll: &Poll) -> io::Result<()> {
         self.restless = false;
-        for (socket, watched) in &mut self.sockets.sockets {
+        for (socket, watched) in &mut self.sockets.watched {
             if watched.wanted == Interest::default() {
                 watched.register(poll, *socket, Interest { read: true, write: false })?;
             }
@@ -122,7 +122,7 @@ impl Selector {
 /// Found by their numbers, which are small, and gone through one after another.
 #[derive(Default)]
 struct Table {
-    sockets: Vec<(Socket, Watched)>,
+    watched: Vec<(Socket, Watched)>,
     /// Where each number's is, or [`NOWHERE`].
     places: Vec<u32>,
 }
@@ -137,24 +137,24 @@ impl Table {
 
     fn get_mut(&mut self, socket: Socket) -> Option<&mut Watched> {
         let place = self.place(socket)?;
-        Some(&mut self.sockets[place].1)
+        Some(&mut self.watched[place].1)
     }
 
     fn get_or_add(&mut self, socket: Socket) -> &mut Watched {
         debug_assert!(socket >= 0, "libcurl tells of sockets only");
         let place = self.place(socket).unwrap_or_else(|| {
-            self.set_place(socket, self.sockets.len() as u32);
-            self.sockets.push((socket, Watched::default()));
-            self.sockets.len() - 1
+            self.set_place(socket, self.watched.len() as u32);
+            self.watched.push((socket, Watched::default()));
+            self.watched.len() - 1
         });
-        &mut self.sockets[place].1
+        &mut self.watched[place].1
     }
 
     fn remove(&mut self, socket: Socket) {
         let Some(place) = self.place(socket) else { return };
-        self.sockets.swap_remove(place);
+        self.watched.swap_remove(place);
         self.set_place(socket, NOWHERE);
-        if let Some((moved, _)) = self.sockets.get(place) {
+        if let Some((moved, _)) = self.watched.get(place) {
             self.set_place(*moved, place as u32);
         }
     }
@@ -230,7 +230,7 @@ mod tests {
             for socket in -1..41 {
                 assert_eq!(table.get_mut(socket).map(|watched| watched.wanted), expected.get(&socket).copied());
             }
-            assert_eq!(table.sockets.len(), expected.len());
+            assert_eq!(table.watched.len(), expected.len());
         }
     }
 }

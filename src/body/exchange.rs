@@ -370,34 +370,29 @@ impl Receiver {
     pub(crate) fn poll_collect(&mut self, cx: &mut Context<'_>, limit: u64) -> Poll<Result<Vec<u8>, Error>> {
         let shared = self.shared.clone();
         let mut state = shared.lock();
-        let resume = match &state.collect {
-            Some(_) => false,
+        let mut resume = false;
+        let bytes = match state.collect.take() {
+            Some(collect) => collect.bytes,
             None => {
                 let bytes = self.start_collecting(&mut state);
-                // Most small bodies are here already: nothing has to wait for the rest.
-                if let Some(result) = &state.end
-                    && bytes.len() as u64 <= limit
-                {
-                    self.ended = result.is_ok();
-                    return Poll::Ready(result.clone().map(|()| bytes));
-                }
-                state.collect = Some(Box::new(Collect { bytes, limit }));
-                mem::take(&mut state.paused)
+                resume = mem::take(&mut state.paused);
+                bytes
             }
         };
-        let over = state.collect.as_ref().is_some_and(|collect| collect.bytes.len() as u64 > limit);
-        let poll = match &state.end {
-            _ if over => Poll::Ready(Err(too_large(limit))),
-            Some(result) => {
-                let result = result.clone();
-                self.ended = result.is_ok();
-                let bytes = state.collect.take().map(|collect| collect.bytes).unwrap_or_default();
-                Poll::Ready(result.map(|()| bytes))
-            }
-            None => {
-                set_waker(&mut state.caller, cx);
-                Poll::Pending
-            }
+        let over = bytes.len() as u64 > limit;
+        if let Some(result) = &state.end
+            && !over
+        {
+            // Most small bodies are here already. Nobody is left who could be resumed.
+            self.ended = result.is_ok();
+            return Poll::Ready(result.clone().map(|()| bytes));
+        }
+        state.collect = Some(Box::new(Collect { bytes, limit }));
+        let poll = if over {
+            Poll::Ready(Err(too_large(limit)))
+        } else {
+            set_waker(&mut state.caller, cx);
+            Poll::Pending
         };
         drop(state);
         if resume {

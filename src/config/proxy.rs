@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::Credentials;
 use super::excluded::{Excluded, excluded};
 use super::names::Bracketed;
+use crate::secret::split_user;
 
 /// One or more proxies, and the hosts that are reached without them.
 ///
@@ -256,7 +257,7 @@ fn parse(url: &str) -> Result<ProxyServer, String> {
         _ => return Err("the proxy's URL has none of the schemes http, https, socks4, socks4a, socks5, socks5h".into()),
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let (user, place) = authority.rsplit_once('@').map_or((None, authority), |(user, place)| (Some(user), place));
+    let (user, place) = split_user(authority);
     let (host, port) = match place.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => {
             let port = port.parse().ok().filter(|port| *port > 0).ok_or("the proxy's port is not a number")?;

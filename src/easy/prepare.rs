@@ -13,7 +13,7 @@ use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderName, HeaderValue,
     PROXY_AUTHORIZATION, RANGE, TRANSFER_ENCODING, USER_AGENT,
 };
-use http::uri::Scheme;
+use http::uri::{Authority, Scheme};
 use http::{HeaderMap, Method, Request, Uri};
 use zeroize::Zeroizing;
 
@@ -27,7 +27,7 @@ use crate::error::{Error, ErrorKind, shown};
 use crate::ffi::held::{self, HeaderList, ListOption};
 use crate::ffi::{options, url, ws};
 use crate::handler::{Control, Handler};
-use crate::secret::secret_value;
+use crate::secret::{secret_value, split_user};
 
 /// libcurl's buffer for uploads from memory that are no larger.
 const SMALL_BUFFER: usize = 64 << 10;
@@ -467,13 +467,9 @@ fn url_parts(uri: &Uri) -> [&str; 4] {
     [uri.scheme_str().unwrap_or_default(), "://", authority(uri).1, path]
 }
 
-/// The user with the password, and the host with the port.
+/// The user, and the host with the port; nothing where the URL has no authority.
 fn authority(uri: &Uri) -> (Option<&str>, &str) {
-    let authority = uri.authority().map_or("", |authority| authority.as_str());
-    match authority.rsplit_once('@') {
-        Some((user, host)) => (Some(user), host),
-        None => (None, authority),
-    }
+    split_user(uri.authority().map_or("", Authority::as_str))
 }
 
 /// The size of libcurl's buffer for an upload from memory.

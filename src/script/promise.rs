@@ -81,10 +81,6 @@ impl Promise {
         }
     }
 
-    fn has_failed(&self) -> bool {
-        matches!(&*self.state(), State::Settled(Err(_)))
-    }
-
     fn is_ready(&self) -> bool {
         matches!(&*self.state(), State::Settled(_))
     }
@@ -122,7 +118,7 @@ impl Group {
     fn poll_all(&self, seen: &mut (u64, usize)) -> Poll<()> {
         let (failed, next) = seen;
         let (_, now_failed) = run::current().tasks.counts();
-        if *failed != now_failed && self.promises.iter().any(Promise::has_failed) {
+        if *failed != now_failed && self.failure().is_some() {
             return Poll::Ready(());
         }
         *failed = now_failed;
@@ -290,8 +286,9 @@ impl Client {
                 if mem::replace(&mut ended, now_ended) == now_ended {
                     return Poll::Pending;
                 }
-                if let Some(failed) = pending.iter().find(|promise| !tolerated && promise.has_failed()) {
-                    return Poll::Ready(failed.failure());
+                let thrown = if tolerated { None } else { pending.iter().find_map(Promise::failure) };
+                if thrown.is_some() {
+                    return Poll::Ready(thrown);
                 }
                 pending.retain(|promise| !promise.is_ready());
                 if pending.len() <= most { Poll::Ready(None) } else { Poll::Pending }

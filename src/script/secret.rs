@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::sandbox::over_tls;
 use super::{Space, Thrown, failure};
 use crate::config::{Egress, EgressPolicy};
-use crate::secret::Concealed;
+use crate::secret::{Concealed, split_user};
 
 /// A secret as the host program gave it.
 pub(super) struct Kept {
@@ -54,7 +54,7 @@ impl Kept {
     pub(super) fn check(&self, url: &Uri) -> Result<(), String> {
         self.egress.check_url(url).map_err(|_| {
             let there = url.authority().map_or("", |authority| authority.as_str());
-            let there = there.rsplit_once('@').map_or(there, |(_, host)| host);
+            let (_, there) = split_user(there);
             let scheme = url.scheme_str().unwrap_or_default();
             format!("the secret `{}` is bound to {}, not to {scheme}://{there}", self.name, self.hosts.join(", "))
         })
