@@ -127,6 +127,7 @@ impl std::fmt::Debug for Next<'_> {
 }
 
 impl Call {
+    #[inline]
     pub(super) fn new(client: Arc<Inner>, request: &Request<AsyncBody>) -> Self {
         let limit = client.settings(request.extensions()).get(|config| config.timeout).flatten();
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
@@ -145,6 +146,7 @@ impl Call {
     }
 
     /// Starts one transfer, which has the time that it is given, or all of its own.
+    #[inline]
     pub(super) fn start(&self, mut request: Request<AsyncBody>, time_left: Option<Duration>) -> Result<Hop, Error> {
         let config = hop::settings(&self.client, request.extensions_mut());
         Hop::start(&self.client, request, config, time_left)

@@ -64,6 +64,7 @@ pub(super) enum Followed {
 
 impl Following {
     /// Keeps what may be needed of the request.
+    #[inline]
     pub(super) fn new(request: &Request<AsyncBody>) -> Self {
         let head =
             Head { method: request.method().clone(), uri: request.uri().clone(), headers: request.headers().clone() };
@@ -72,6 +73,7 @@ impl Following {
     }
 
     /// Takes the response of the latest request to a client with such settings.
+    #[inline]
     pub(super) fn take(&mut self, response: Response<AsyncBody>, client: &RequestConfig) -> Result<Followed, Error> {
         if !is_redirect(response.status()) {
             return Ok(self.end(response));
@@ -140,6 +142,7 @@ impl Following {
         request
     }
 
+    #[inline]
     fn end(&mut self, mut response: Response<AsyncBody>) -> Followed {
         if self.trail.followed() > 0 {
             std::mem::take(&mut self.trail).attach(&mut response);

@@ -73,6 +73,7 @@ fn takes_steps(client: &Inner, settings: Settings<'_>) -> bool {
 }
 
 impl Hops {
+    #[inline]
     fn start(client: Arc<Inner>, request: Request<AsyncBody>) -> Result<Box<Self>, Error> {
         let call = Call::new(client, &request);
         let following = Following::new(&request);
@@ -80,6 +81,7 @@ impl Hops {
         Ok(Box::new(Self { call, following, hop }))
     }
 
+    #[inline]
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<AsyncBody>, Error>> {
         loop {
             let response = ready!(Pin::new(&mut self.hop).poll(cx))?;

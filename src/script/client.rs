@@ -157,11 +157,13 @@ impl Client {
     }
 
     /// Makes a request and waits for its response, or, if that is to be done later, starts it and gives a promise.
+    #[inline]
     pub(super) fn make(&self, at: Position, spec: Result<Spec<'_>, Problem>, later: bool) -> Result<Dynamic, Thrown> {
         self.make_with(at, spec, later, |reply, _| Ok(Dynamic::from(reply)))
     }
 
     /// As `make`. What the script gets is what `finish` makes of the response.
+    #[inline]
     pub(super) fn make_with(
         &self,
         at: Position,
@@ -176,6 +178,7 @@ impl Client {
     }
 
     /// Makes a request and waits for its response.
+    #[inline]
     pub(super) fn call(&self, at: Position, spec: Result<Spec<'_>, Problem>) -> Result<Reply, Thrown> {
         let (request, max_size) = prepare(spec, at)?;
         run::wait(&self.0.http, || self.send(request, max_size))?.map_err(|error| failure::thrown(&error, at))
@@ -199,6 +202,7 @@ impl Client {
     }
 
     /// Starts a request; the future has all of its response.
+    #[inline]
     pub(crate) fn send(
         &self,
         mut request: Request<AsyncBody>,
@@ -232,6 +236,7 @@ impl Client {
 }
 
 /// Counts and marks a request that is about to be sent. A body of unknown length counts nothing.
+#[inline]
 pub(super) fn begin(request: &mut Request<AsyncBody>) -> Result<Slot, Ended> {
     observer::mark(request);
     let headers: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
@@ -264,6 +269,7 @@ async fn whole(response: &mut Response<AsyncBody>, max_size: u64, slot: Slot) ->
 pub(super) const OPTIONS: &[&str] =
     &["base_url", "headers", "auth", "timeout", "retries", "redirects", "max_size", "proxy", "user_agent", "cookies"];
 
+#[inline]
 fn prepare(spec: Result<Spec<'_>, Problem>, at: Position) -> Result<(Request<AsyncBody>, u64), Thrown> {
     let made = spec.map(|spec| (spec.max_size(), spec.into_request()));
     match made {

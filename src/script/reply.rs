@@ -30,6 +30,7 @@ struct ReplyParts {
 
 impl Reply {
     /// What the server says back of the request's secrets is not for the script.
+    #[inline]
     pub(super) fn new(mut response: Response<()>, mut body: Vec<u8>, concealed: &Concealed) -> Self {
         if !concealed.is_empty() {
             if let Cow::Owned(clean) = concealed.scrub(&body) {

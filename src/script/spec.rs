@@ -274,6 +274,7 @@ impl<'a> Spec<'a> {
     }
 
     /// The request. Its time limit is for all of it. Without limits of its own it is for the client's [`Usual::settings`].
+    #[inline]
     pub(super) fn into_request(self) -> Result<Request<AsyncBody>, Problem> {
         let limited = matches!(self.usual, Cow::Owned(_));
         let tells = self.more.as_ref().is_some_and(|more| !more.secrets_in_body.is_empty());
@@ -288,6 +289,7 @@ impl<'a> Spec<'a> {
         self.into_request_with(Some(settings))
     }
 
+    #[inline]
     fn into_request_with(self, settings: Option<RequestConfig>) -> Result<Request<AsyncBody>, Problem> {
         let uri = uri(&self.url, self.more.as_ref().map_or(&[], |more| &more.query))?;
         let mut concealed = Concealed::default();
