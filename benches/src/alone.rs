@@ -7,7 +7,7 @@ use marmot_bench::load::{Load, Tally};
 use marmot_bench::record::Sample;
 
 use crate::drive::Outcome;
-use crate::measure::{guarded, measure, measure_waiting, memory};
+use crate::measure::{guarded, measure, measure_waiting, memory, read_program};
 use crate::peers::Peer;
 
 /// What the child is called with.
@@ -36,6 +36,7 @@ pub fn run(peer: &Peer, load: &str) -> Outcome {
         return Err(format!("{} at once need more than the {allowed} files that may be open", load.lanes).into());
     }
     load.body(); // written now, so that it does not count
+    read_program()?;
     let before = memory("VmRSS:")?;
     let sample = guarded(peer.name, || {
         let mut slice = peer.warm(&load)?;
