@@ -35,15 +35,9 @@ pub(super) fn policy_of(settings: Settings<'_>) -> Option<&RedirectPolicy> {
     settings.get(|config| config.redirect_policy.as_ref()).filter(|policy| policy.limit().is_some())
 }
 
-async fn follow_all(mut request: Request<AsyncBody>, next: Next<'_>) -> Result<Response<AsyncBody>, Error> {
+async fn follow_all(request: Request<AsyncBody>, next: Next<'_>) -> Result<Response<AsyncBody>, Error> {
     let mut following = Following::new(&request);
-    loop {
-        let response = next.run(request).await?;
-        match following.take(response, next.settings_of_client())? {
-            Followed::Last(response) => return Ok(response),
-            Followed::Again(again) => request = again,
-        }
-    }
+    following.all(next.run(request), next.settings_of_client(), |again| Ok(next.run(again))).await
 }
 
 /// What is kept of a request while it is under way, so that redirects can be followed.
@@ -57,7 +51,7 @@ pub(super) struct Following {
 }
 
 /// What follows from a response.
-pub(super) enum Followed {
+enum Followed {
     Last(Response<AsyncBody>),
     Again(Request<AsyncBody>),
 }
@@ -72,9 +66,28 @@ impl Following {
         Self { head, version, extensions, trail: Trail::default(), body: request.body().again() }
     }
 
-    /// Takes the response of the latest request to a client with such settings.
+    /// Follows from the first response to the last, of a client with such settings.
+    pub(super) async fn all<F>(
+        &mut self,
+        first: F,
+        client: &RequestConfig,
+        send: impl Fn(Request<AsyncBody>) -> Result<F, Error>,
+    ) -> Result<Response<AsyncBody>, Error>
+    where
+        F: Future<Output = Result<Response<AsyncBody>, Error>>,
+    {
+        let mut response = first.await?;
+        loop {
+            match self.take(response, client)? {
+                Followed::Last(last) => return Ok(last),
+                Followed::Again(request) => response = send(request)?.await?,
+            }
+        }
+    }
+
+    /// Takes the response of the latest request.
     #[inline]
-    pub(super) fn take(&mut self, response: Response<AsyncBody>, client: &RequestConfig) -> Result<Followed, Error> {
+    fn take(&mut self, response: Response<AsyncBody>, client: &RequestConfig) -> Result<Followed, Error> {
         if !is_redirect(response.status()) {
             return Ok(self.end(response));
         }

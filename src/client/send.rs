@@ -11,7 +11,7 @@ use http::{Request, Response};
 use super::Inner;
 use super::hop::{self, Hop};
 use super::interceptor::{self, Call, InterceptorFuture, Settings};
-use super::redirect::{self, Followed, Following};
+use super::redirect::{self, Following};
 use crate::body::AsyncBody;
 use crate::error::{Error, ErrorKind};
 
@@ -22,18 +22,10 @@ pub struct ResponseFuture(State);
 enum State {
     Failed(Error),
     Hop(Hop),
-    Hops(Box<Hops>),
     Steps(InterceptorFuture<'static>),
     /// The steps were done before anybody asked.
     Ready(Box<Response<AsyncBody>>),
     Done,
-}
-
-/// One hop after another, as redirects have it.
-struct Hops {
-    call: Call,
-    following: Following,
-    hop: Hop,
 }
 
 impl ResponseFuture {
@@ -50,7 +42,7 @@ impl ResponseFuture {
             });
         }
         let started = match redirect::policy_of(settings) {
-            Some(_) => Hops::start(client, request).map(State::Hops),
+            Some(_) => hops(client, request).map(State::Steps),
             None => {
                 let config = hop::settings(&client, request.extensions_mut());
                 Hop::start(&client, request, config, None).map(State::Hop)
@@ -72,25 +64,12 @@ fn takes_steps(client: &Inner, settings: Settings<'_>) -> bool {
         || settings.get(|config| config.retry.as_ref()).is_some_and(Option::is_some)
 }
 
-impl Hops {
-    #[inline]
-    fn start(client: Arc<Inner>, request: Request<AsyncBody>) -> Result<Box<Self>, Error> {
-        let call = Call::new(client, &request);
-        let following = Following::new(&request);
-        let hop = call.start(request, None)?;
-        Ok(Box::new(Self { call, following, hop }))
-    }
-
-    #[inline]
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<AsyncBody>, Error>> {
-        loop {
-            let response = ready!(Pin::new(&mut self.hop).poll(cx))?;
-            match self.following.take(response, self.call.settings_of_client())? {
-                Followed::Last(response) => return Poll::Ready(Ok(response)),
-                Followed::Again(request) => self.hop = self.call.send(request)?,
-            }
-        }
-    }
+/// One hop after another, as redirects have it. The first one starts now.
+fn hops(client: Arc<Inner>, request: Request<AsyncBody>) -> Result<InterceptorFuture<'static>, Error> {
+    let call = Call::new(client, &request);
+    let mut following = Following::new(&request);
+    let first = call.start(request, None)?;
+    Ok(Box::pin(async move { following.all(first, call.settings_of_client(), |again| call.send(again)).await }))
 }
 
 impl Future for ResponseFuture {
@@ -99,7 +78,6 @@ impl Future for ResponseFuture {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let result = match &mut self.0 {
             State::Hop(hop) => ready!(Pin::new(hop).poll(cx)),
-            State::Hops(hops) => ready!(hops.poll(cx)),
             State::Steps(steps) => ready!(steps.as_mut().poll(cx)),
             _ => match mem::replace(&mut self.0, State::Done) {
                 State::Ready(response) => Ok(*response),
