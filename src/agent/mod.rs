@@ -189,7 +189,7 @@ impl Agents {
     /// and cannot, as somebody does, an extra one.
     fn choose(&self, team: &mut Team, easy: &Easy, offer: Option<&mut Option<Visit>>) -> Result<Handle, Error> {
         team.extras.forget_ended();
-        let home = self.home(team, easy);
+        let home = self.home(team, easy, offer.as_deref().and_then(Option::as_ref));
         let Some(along) = offer else { return Ok(home) };
         let plain = easy.get_ref().transfer.is_plain();
         if let Some(visit) = along {
@@ -221,9 +221,16 @@ impl Agents {
         }
     }
 
-    /// The agent of a transfer's origin, unless that one is saturated and another has less to do.
-    fn home(&self, team: &mut Team, easy: &Easy) -> Handle {
+    /// The agent that the caller has along, or that of the transfer's origin, unless that one is saturated and another has less
+    /// to do.
+    fn home(&self, team: &mut Team, easy: &Easy, along: Option<&Visit>) -> Handle {
         let Team { handles, growth, .. } = team;
+        // Another one would have a thread of its own, and this one nothing to do.
+        let mut own = along.and_then(|visit| handles.iter().position(|handle| visit.is_of(handle)));
+        if let Some(spare) = own.take_if(|own| *own >= growth.active()) {
+            handles.swap(0, spare);
+            own = Some(0);
+        }
         if handles.len() > 1 || growth.active() > 1 || handles[0].is_saturated() {
             let active = growth.active().min(handles.len());
             growth.look(Instant::now(), handles[..active].iter().map(Handle::load), self.limits.agents());
@@ -236,7 +243,7 @@ impl Agents {
             dismiss_spare(handles, growth.active());
         }
         let active = growth.active().min(handles.len());
-        let home = if active == 1 { 0 } else { easy.get_ref().transfer.origin_hash() as usize % active };
+        let home = own.unwrap_or(if active == 1 { 0 } else { easy.get_ref().transfer.origin_hash() as usize % active });
         let home = &handles[home];
         if active == 1 || !home.is_saturated() {
             return home.clone();

@@ -126,6 +126,11 @@ impl Visit {
         self.run(|agent, _| agent.turn_once());
     }
 
+    /// Whom the [`waker`](Self::waker) wakes: as long as there is one, no other visit but to this agent has the same.
+    pub(crate) fn visitor(&self) -> *const () {
+        Arc::as_ptr(&self.visitor).cast()
+    }
+
     /// Ends a [`wait`](Self::wait), from any thread.
     pub(crate) fn waker(&self) -> Waker {
         self.visitor.clone().into()

@@ -362,6 +362,22 @@ fn what_comes_during_a_blocking_call_inside_of_a_future_is_not_missed() {
 }
 
 #[test]
+fn a_future_is_woken_when_another_agent_comes_along_after_a_blocking_call() {
+    let server = Server::faults();
+    let client = HttpClient::new().unwrap();
+    let quick = || client.get_async(server.url("/no-content"));
+    client.block_on(async {
+        quick().await.unwrap();
+        // The agent at hand has this one, so that it goes on with another thread when the call takes the thread away.
+        let slow = client.get_async(server.url("/delay/60000"));
+        client.get(server.url("/no-content")).unwrap();
+        // Another agent comes along, in the same poll.
+        quick().await.unwrap();
+        drop(slow);
+    });
+}
+
+#[test]
 fn a_future_that_panics_leaves_the_client_as_it_is() {
     let server = Server::faults();
     let client = HttpClient::new().unwrap();
@@ -379,23 +395,28 @@ fn a_future_that_panics_leaves_the_client_as_it_is() {
     client.block_on(async { client.shutdown_async(Duration::from_secs(5)).await });
 }
 
+/// Keeps an agent busy until another one has joined it, or the time is over.
+async fn saturate(client: &HttpClient, url: &str, time: Duration) -> Result<(), Error> {
+    let end = Instant::now() + time;
+    // Each of them always has a request under way, so that the agent has no rest.
+    let lanes = (0..8).map(|_| async {
+        // On a machine with more to do than cores an agent may have to ask several times for a whole core.
+        while client.stats().agents < 2 && Instant::now() < end {
+            probe(client, url, Duration::from_millis(5)).0.await?;
+        }
+        Ok::<_, Error>(())
+    });
+    try_join_all(lanes.collect::<Vec<_>>()).await.map(drop)
+}
+
 #[test]
 fn a_saturated_agent_is_joined_by_another_one() {
     let server = Server::faults();
     let busy = |most: usize, own: bool| {
         let client = HttpClient::builder().agents(most).build().unwrap();
-        let time = if most > 1 { Duration::from_secs(60) } else { Duration::from_secs(2) };
-        let end = Instant::now() + time;
-        // Each of them always has a request under way, so that the agent has no rest.
-        let lanes = (0..8).map(|_| async {
-            // On a machine with more to do than cores an agent may have to ask several times for a whole core.
-            while client.stats().agents < 2 && Instant::now() < end {
-                probe(&client, &server.url("/no-content"), Duration::from_millis(5)).0.await?;
-            }
-            Ok::<_, Error>(())
-        });
-        let lanes = try_join_all(lanes.collect::<Vec<_>>());
-        if own { client.block_on(lanes) } else { block_on(lanes) }.unwrap();
+        let (url, time) = (server.url("/no-content"), Duration::from_secs(if most > 1 { 60 } else { 2 }));
+        let work = saturate(&client, &url, time);
+        if own { client.block_on(work) } else { block_on(work) }.unwrap();
         let stats = client.stats();
         assert_eq!(stats.started, stats.completed, "{stats:?}");
         stats.agents
@@ -403,6 +424,31 @@ fn a_saturated_agent_is_joined_by_another_one() {
     assert_eq!(busy(2, false), 2);
     assert_eq!(busy(2, true), 2, "also where the thread that runs the futures runs the first agent");
     assert_eq!(busy(1, false), 1);
+}
+
+#[test]
+fn what_a_thread_starts_while_it_runs_an_agent_is_for_that_agent() {
+    let server = Server::faults();
+    let client = HttpClient::builder().agents(2).build().unwrap();
+    client.block_on(saturate(&client, &server.url("/no-content"), Duration::from_secs(60))).unwrap();
+    assert_eq!(client.stats().agents, 2);
+    let here = Some(thread::current().id());
+    let ask = async |host: &str| {
+        let (driving, seen) = probe(&client, &server.url("/no-content").replace("127.0.0.1", host), Duration::ZERO);
+        driving.await.unwrap();
+        *seen.lock().unwrap()
+    };
+    client.block_on(async {
+        // Until then the crew has not yet put the agent to rest that had most to do.
+        let end = Instant::now() + Duration::from_secs(60);
+        while ask("127.0.0.1").await != here {
+            assert!(Instant::now() < end);
+        }
+        // Each is of an origin of its own, half of which would be the other agent's.
+        for number in 0..16 {
+            assert_eq!(ask(&format!("n{number}.localhost")).await, here, "{number}");
+        }
+    });
 }
 
 #[test]
