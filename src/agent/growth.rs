@@ -43,7 +43,7 @@ impl Default for Growth {
 }
 
 impl Growth {
-    /// How many agents take new transfers: the first ones.
+    /// How many agents take new transfers, the first ones, beside those that a caller runs.
     pub(super) fn active(&self) -> usize {
         self.carried.len() + 1
     }

@@ -185,8 +185,8 @@ impl Agents {
         run::make(&self.limits, Stay::On, self.pool.clone(), self.counters.clone())
     }
 
-    /// The agent for a transfer: that of its origin, so that connections are found again. If the caller offers to run it
-    /// and cannot, as somebody does, an extra one.
+    /// The agent for a transfer: its [`home`](Self::home). If the caller offers to run that one and cannot, as somebody does,
+    /// an extra one.
     fn choose(&self, team: &mut Team, easy: &Easy, offer: Option<&mut Option<Visit>>) -> Result<Handle, Error> {
         team.extras.forget_ended();
         let home = self.home(team, easy, offer.as_deref().and_then(Option::as_ref));
@@ -221,15 +221,19 @@ impl Agents {
         }
     }
 
-    /// The agent that the caller has along, or that of the transfer's origin, unless that one is saturated and another has less
-    /// to do.
+    /// The agent that the caller has along, or that of the transfer's origin, so that connections are found again; unless that
+    /// one is saturated and another has less to do.
     fn home(&self, team: &mut Team, easy: &Easy, along: Option<&Visit>) -> Handle {
         let Team { handles, growth, .. } = team;
-        // Another one would have a thread of its own, and this one nothing to do.
+        // By any other agent another thread would work for this one, which has an idle agent in hand meanwhile.
         let mut own = along.and_then(|visit| handles.iter().position(|handle| visit.is_of(handle)));
-        if let Some(spare) = own.take_if(|own| *own >= growth.active()) {
-            handles.swap(0, spare);
-            own = Some(0);
+        if let Some(spare) = own.filter(|own| *own >= growth.active())
+            && let Some(idle) =
+                handles.iter().take(growth.active()).position(|handle| handle.has_rested(Duration::ZERO))
+        {
+            // It is needed, and the other is not.
+            handles.swap(idle, spare);
+            own = Some(idle);
         }
         if handles.len() > 1 || growth.active() > 1 || handles[0].is_saturated() {
             let active = growth.active().min(handles.len());

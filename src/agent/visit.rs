@@ -101,6 +101,7 @@ fn aside<R>(work: impl FnOnce(&mut Option<Offer>) -> R) -> R {
 pub(crate) struct Visit {
     agent: Option<Box<Agent>>,
     visitor: Arc<Visitor<Agent>>,
+    awaited: bool,
     /// Of the process.
     generation: u64,
 }
@@ -108,7 +109,7 @@ pub(crate) struct Visit {
 impl Visit {
     pub(super) fn new(mut agent: Box<Agent>) -> Self {
         let visitor = agent.receive_visitor();
-        Self { agent: Some(agent), visitor, generation: fork::generation() }
+        Self { agent: Some(agent), visitor, awaited: false, generation: fork::generation() }
     }
 
     /// Takes an agent along that is at rest, unless this thread is about to end.
@@ -126,14 +127,15 @@ impl Visit {
         self.run(|agent, _| agent.turn_once());
     }
 
-    /// Whom the [`waker`](Self::waker) wakes: as long as there is one, no other visit but to this agent has the same.
-    pub(crate) fn visitor(&self) -> *const () {
-        Arc::as_ptr(&self.visitor).cast()
+    /// Ends a [`wait`](Self::wait), from any thread.
+    pub(crate) fn waker(&mut self) -> Waker {
+        self.awaited = true;
+        self.visitor.clone().into()
     }
 
-    /// Ends a [`wait`](Self::wait), from any thread.
-    pub(crate) fn waker(&self) -> Waker {
-        self.visitor.clone().into()
+    /// Whether somebody has its waker. That of an earlier visit to the same agent may have been used during another one.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.awaited
     }
 
     /// Runs the agent until the waker is used or the deadline has passed.

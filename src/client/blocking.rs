@@ -63,7 +63,8 @@ pub(crate) fn block_on_visiting<F: Future>(
     patience: &Patience,
 ) -> Result<F::Output, Error> {
     // The future goes first: what its end asks of the agent belongs to the visit.
-    wait_for(future, patience, &visit.waker(), || visit.wait(patience.deadline))
+    let waker = visit.waker();
+    wait_for(future, patience, &waker, || visit.wait(patience.deadline))
 }
 
 /// Runs an agent, as soon as the future starts a transfer that one is free for, instead of sleeping.
@@ -75,15 +76,16 @@ pub(crate) fn block_on_offering<F: Future>(agents: &Agents, future: F) -> F::Out
     let mut visit: Option<Visit> = None;
     let mut future = pin!(future);
     loop {
-        let before = visit.as_ref().map(Visit::visitor);
-        let waker = visit.as_ref().map_or_else(|| sleepers.clone(), Visit::waker);
+        let visits = visit.is_some();
+        let waker = visit.as_mut().map_or_else(|| sleepers.clone(), Visit::waker);
         let (poll, along) = agents.offer(visit.take(), || future.as_mut().poll(&mut Context::from_waker(&waker)));
         visit = along.filter(|visit| !visit.is_lost());
         match (poll, &mut visit) {
             (Poll::Ready(output), _) => return output,
-            (Poll::Pending, Some(visit)) if before == Some(visit.visitor()) => visit.serve(),
-            (Poll::Pending, None) if before.is_none() => sleeper.sleep(None),
-            // Another agent came along, or none is left: the future has a waker that does not wake this thread from now on.
+            (Poll::Pending, Some(visit)) if visit.is_awaited() => visit.serve(),
+            (Poll::Pending, None) if !visits => sleeper.sleep(None),
+            // An agent came along, or is gone: the future has a waker that does not wake this thread from now on, or has done
+            // so while somebody else visited the same agent.
             (Poll::Pending, _) => {}
         }
     }

@@ -1,5 +1,6 @@
 //! Which threads run agents, and how many agents a client has. What agents do is in `agents.rs`.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
@@ -374,6 +375,24 @@ fn a_future_is_woken_when_another_agent_comes_along_after_a_blocking_call() {
         // Another agent comes along, in the same poll.
         quick().await.unwrap();
         drop(slow);
+    });
+}
+
+#[test]
+fn a_wake_is_not_lost_to_a_blocking_call_that_visits_the_same_agent() {
+    let server = Server::faults();
+    let client = HttpClient::new().unwrap();
+    let (sender, receiver) = futures::channel::oneshot::channel();
+    client.block_on(async {
+        client.get_async(server.url("/no-content")).await.unwrap();
+        let slow = async {
+            // The wake for the receiver comes while this is polled, and the call is made by the agent that was at hand.
+            sender.send(()).unwrap();
+            client.get(server.url("/no-content")).unwrap();
+            client.get_async(server.url("/delay/60000")).await
+        };
+        let received = async { receiver.await.unwrap() };
+        futures::future::select(pin!(received), pin!(slow)).await;
     });
 }
 
