@@ -225,7 +225,7 @@ impl Agents {
     /// one is saturated and another has less to do.
     fn home(&self, team: &mut Team, easy: &Easy, along: Option<&Visit>) -> Handle {
         let Team { handles, growth, .. } = team;
-        // By any other agent another thread would work for this one, which has an idle agent in hand meanwhile.
+        // Any other agent would need a thread of its own, while this thread holds one that has nothing to do.
         let mut own = along.and_then(|visit| handles.iter().position(|handle| visit.is_of(handle)));
         if let Some(spare) = own.filter(|own| *own >= growth.active())
             && let Some(idle) =
