@@ -15,6 +15,10 @@ const GOES: u64 = 75;
 /// How long there are no more agents after one did not stay, at first and at most.
 const PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How many reviews an agent that stays has until its next trial, at first and at most. Whoever begins gets quicker for some
+/// tens of milliseconds, with one agent as well, and what the machine has left for more of them changes.
+const TERM: u32 = 16;
+const LONGEST_TERM: u32 = 512;
 
 /// An agent joins when each one keeps a core busy, and stays if together they carry more than before: where no core is free,
 /// because the server or the caller need theirs, one more agent only means smaller turns and more waking. It goes when
@@ -28,6 +32,12 @@ pub(super) struct Growth {
     trial: Option<Trial>,
     pause: Duration,
     paused_until: Option<Instant>,
+    /// How many reviews the next one that stays has.
+    term: u32,
+    /// How many the last one has left until it goes, to see what is carried without it.
+    left: u32,
+    /// Nothing was carried when a review was due, nor since.
+    idle: bool,
 }
 
 struct Trial {
@@ -38,7 +48,16 @@ struct Trial {
 
 impl Default for Growth {
     fn default() -> Self {
-        Self { carried: Vec::new(), review: None, trial: None, pause: PAUSE, paused_until: None }
+        Self {
+            carried: Vec::new(),
+            review: None,
+            trial: None,
+            pause: PAUSE,
+            paused_until: None,
+            term: TERM,
+            left: TERM,
+            idle: false,
+        }
     }
 }
 
@@ -65,9 +84,14 @@ impl Growth {
             trial.starts -= 1;
             self.review = Some(now + TRIAL);
         }
+        self.idle &= carried == 0;
         if let Some(before) = self.carried.last()
             && self.review.is_some_and(|review| review <= now)
         {
+            if carried == 0 && !std::mem::replace(&mut self.idle, true) {
+                self.come_back(now);
+                return;
+            }
             let enough = if self.trial.is_some() { STAYS } else { GOES };
             if carried * 100 < before * enough {
                 self.shrink(now);
@@ -76,23 +100,44 @@ impl Growth {
             self.review = Some(now + TRIAL);
             if self.trial.take().is_some() {
                 self.pause = PAUSE;
+                self.left = self.term;
+                self.term = (self.term * 2).min(LONGEST_TERM);
+            } else if self.left > 0 {
+                self.left -= 1;
+            } else {
+                self.go(now, TRIAL);
             }
         }
         let paused = self.paused_until.is_some_and(|until| now < until);
-        if saturated && self.trial.is_none() && !paused && self.active() < most {
+        if saturated && carried > 0 && self.trial.is_none() && !paused && self.active() < most {
             self.carried.push(carried);
             self.trial = Some(Trial { starts: in_flight, until: now + LONGEST_TRIAL });
             self.review = Some(now + TRIAL);
         }
     }
 
-    fn shrink(&mut self, now: Instant) {
-        self.carried.pop();
+    /// After a while without transfers it is not known yet what they carry, nor what they would have carried with one on trial.
+    fn come_back(&mut self, now: Instant) {
+        if self.trial.take().is_some() {
+            self.carried.pop();
+        }
         self.review = (!self.carried.is_empty()).then_some(now + TRIAL);
-        self.paused_until = Some(now + self.pause);
+    }
+
+    fn shrink(&mut self, now: Instant) {
+        self.go(now, self.pause);
         if self.trial.take().is_some() {
             self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+            self.term = TERM;
         }
+    }
+
+    /// The last one goes, and no other one comes during the pause.
+    fn go(&mut self, now: Instant, pause: Duration) {
+        self.carried.pop();
+        self.review = (!self.carried.is_empty()).then_some(now + TRIAL);
+        self.left = TERM;
+        self.paused_until = Some(now + pause);
     }
 }
 
@@ -157,6 +202,43 @@ mod tests {
             agents.after(31_000, 100, true);
         }
         assert_eq!(agents.0.active(), 2, "it is tried again in the end");
+    }
+
+    #[test]
+    fn a_while_without_transfers_says_nothing_of_the_last_agent() {
+        let mut agents = Agents::new();
+        assert_eq!(agents.after(0, 100, true), 2);
+        assert_eq!(agents.after(60, 180, true), 3);
+        assert_eq!(agents.after(1000, 0, true), 2, "the trial of the third one begins again later");
+        assert_eq!(agents.after(20, 0, true), 2, "it is not known yet");
+        assert_eq!(agents.after(20, 180, true), 3, "and needs no pause");
+        assert_eq!(agents.after(60, 250, true), 3);
+        assert_eq!(agents.after(1000, 0, true), 3);
+        assert_eq!(agents.after(59, 240, true), 3);
+        assert_eq!(agents.after(1000, 0, true), 3);
+        assert_eq!(agents.after(1000, 0, true), 2, "little is done, again");
+    }
+
+    #[test]
+    fn one_that_stays_has_another_trial_later_each_time() {
+        let mut agents = Agents::new();
+        assert_eq!(agents.after(0, 100, true), 2);
+        assert_eq!(agents.after(60, 180, false), 2);
+        for _ in 0..TERM {
+            assert_eq!(agents.after(60, 180, false), 2);
+        }
+        assert_eq!(agents.after(60, 180, true), 1, "its term is over");
+        assert_eq!(agents.after(59, 110, true), 1);
+        assert_eq!(agents.after(1, 110, true), 2);
+        assert_eq!(agents.after(60, 180, false), 2);
+        for _ in 0..2 * TERM {
+            assert_eq!(agents.after(60, 180, false), 2, "twice as long");
+        }
+        assert_eq!(agents.after(60, 180, true), 1);
+        assert_eq!(agents.after(60, 170, true), 2);
+        assert_eq!(agents.after(60, 180, true), 1, "it was quicker with one in the end");
+        assert_eq!(agents.after(499, 170, true), 1);
+        assert_eq!(agents.after(1, 170, true), 2);
     }
 
     #[test]

@@ -15,7 +15,8 @@ const LASTS: u32 = 3;
 /// How much an agent does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Work {
-    /// What it carries, in bytes a second: half of it in the last window, the rest in those before.
+    /// What it carries, in bytes a second: half of it in the last window, half in the one before. Nothing of what was earlier:
+    /// the agent may have shared its work with another one since.
     pub(super) rate: u64,
     /// It keeps a core busy.
     pub(super) saturated: bool,
@@ -25,27 +26,36 @@ pub(super) struct Work {
 /// not saturated: another one would get none either.
 #[derive(Default)]
 pub(super) struct Meter {
-    /// Of the CPU time of the thread.
+    /// That of the last look.
+    thread: usize,
+    /// Of the CPU time of that thread.
     on_thread: Window<Duration>,
     /// For how many windows the agent has kept a core busy.
     busy: u32,
     /// Of what was carried.
     carrying: Window<u64>,
+    /// In the last window; zero if that is not known.
+    last_rate: u64,
     work: Work,
 }
 
 impl Meter {
-    /// Another thread takes the agent up, or the same one again. Returns what is known of its work all the same.
-    pub(super) fn begin(&mut self) -> Work {
-        self.on_thread = Window::default();
-        self.busy = 0;
-        self.work.saturated = false;
-        self.work
-    }
-
-    /// What the agent does. `cpu` and `carried` are asked once a window.
-    pub(super) fn look(&mut self, now: Instant, cpu: impl FnOnce() -> Duration, carried: impl FnOnce() -> u64) -> Work {
-        if let Some((passed, before, cpu)) = self.on_thread.over(now, cpu) {
+    /// What the agent does, on this thread. `cpu` and `carried` are asked once a window.
+    pub(super) fn look(
+        &mut self,
+        thread: usize,
+        now: Instant,
+        cpu: impl FnOnce() -> Duration,
+        carried: impl FnOnce() -> u64,
+    ) -> Work {
+        if std::mem::replace(&mut self.thread, thread) != thread {
+            self.on_thread = Window::default();
+            self.busy = 0;
+            self.work.saturated = false;
+        }
+        if let Some((passed, before, cpu)) = self.on_thread.over(now, cpu)
+            && passed <= LAPSE
+        {
             let share = cpu.saturating_sub(before).as_nanos() * 100 / passed.as_nanos();
             let still = share >= if self.busy > 0 { CALM } else { SATURATED };
             self.busy = if still { self.busy.saturating_add(1) } else { 0 };
@@ -53,11 +63,9 @@ impl Meter {
         }
         if let Some((passed, before, carried)) = self.carrying.over(now, carried) {
             let rate = (carried.wrapping_sub(before) as f64 / passed.as_secs_f64()) as u64;
-            self.work.rate = match self.work.rate {
-                _ if passed > LAPSE => 0,
-                0 => rate,
-                before => before / 2 + rate / 2,
-            };
+            let known = if passed > LAPSE { 0 } else { rate };
+            let before = std::mem::replace(&mut self.last_rate, known);
+            self.work.rate = if before == 0 || passed > LAPSE { known } else { before / 2 + known / 2 };
         }
         self.work
     }
@@ -94,7 +102,7 @@ mod tests {
         let mut meter = Meter::default();
         let mut at = |milliseconds: u64, cpu: u64| {
             let now = start + Duration::from_millis(milliseconds);
-            meter.look(now, || Duration::from_millis(cpu), || 0).saturated
+            meter.look(1, now, || Duration::from_millis(cpu), || 0).saturated
         };
         assert!(!at(0, 5));
         assert!(!at(19, 24), "too early to tell");
@@ -108,19 +116,43 @@ mod tests {
     }
 
     #[test]
+    fn a_while_without_a_look_says_nothing_and_another_thread_begins_anew() {
+        let start = Instant::now();
+        let mut meter = Meter::default();
+        let mut at = |thread: usize, milliseconds: u64, cpu: u64| {
+            let now = start + Duration::from_millis(milliseconds);
+            meter.look(thread, now, || Duration::from_millis(cpu), || 0).saturated
+        };
+        for milliseconds in [0, 20, 40] {
+            assert!(!at(1, milliseconds, milliseconds));
+        }
+        assert!(at(1, 60, 60));
+        assert!(at(1, 1060, 61), "nobody looked");
+        assert!(at(1, 1080, 79));
+        assert!(!at(1, 1100, 80));
+        for milliseconds in [1120, 1140, 1160] {
+            at(1, milliseconds, milliseconds);
+        }
+        assert!(at(1, 1180, 1180));
+        assert!(!at(2, 1190, 7), "of this thread nothing is known");
+        assert!(!at(1, 1200, 1200));
+        assert!(!at(1, 1220, 1220));
+    }
+
+    #[test]
     fn the_rate_follows_what_is_carried_whoever_runs_the_agent() {
         let start = Instant::now();
         let mut meter = Meter::default();
-        let at = |meter: &mut Meter, milliseconds: u64, carried: u64| {
-            meter.look(start + Duration::from_millis(milliseconds), || Duration::ZERO, || carried).rate
+        let mut at = |thread: usize, milliseconds: u64, carried: u64| {
+            meter.look(thread, start + Duration::from_millis(milliseconds), || Duration::ZERO, || carried).rate
         };
-        assert_eq!(at(&mut meter, 0, 5_000), 0, "what was before does not count");
-        assert_eq!(at(&mut meter, 100, 15_000), 100_000);
-        assert_eq!(at(&mut meter, 110, 90_000), 100_000, "within a window");
-        meter.begin();
-        assert_eq!(at(&mut meter, 200, 30_000), 125_000);
-        assert_eq!(at(&mut meter, 300, 30_000), 62_500);
-        assert_eq!(at(&mut meter, 500, 31_000), 0, "it was away");
-        assert_eq!(at(&mut meter, 550, 37_000), 120_000);
+        assert_eq!(at(1, 0, 5_000), 0, "what was before does not count");
+        assert_eq!(at(1, 100, 15_000), 100_000);
+        assert_eq!(at(1, 110, 90_000), 100_000, "within a window");
+        assert_eq!(at(2, 200, 30_000), 125_000);
+        assert_eq!(at(2, 300, 30_000), 75_000);
+        assert_eq!(at(2, 400, 31_000), 10_000);
+        assert_eq!(at(2, 600, 31_000), 0, "it was away");
+        assert_eq!(at(2, 650, 37_000), 120_000);
     }
 }

@@ -189,7 +189,7 @@ impl Agents {
     /// an extra one.
     fn choose(&self, team: &mut Team, easy: &Easy, offer: Option<&mut Option<Visit>>) -> Result<Handle, Error> {
         team.extras.forget_ended();
-        let home = self.home(team, easy, offer.as_deref().and_then(Option::as_ref));
+        let home = self.home(team, easy, offer.as_deref());
         let Some(along) = offer else { return Ok(home) };
         let plain = easy.get_ref().transfer.is_plain();
         if let Some(visit) = along {
@@ -221,15 +221,16 @@ impl Agents {
         }
     }
 
-    /// The agent that the caller has along, or that of the transfer's origin, so that connections are found again; unless that
-    /// one is saturated and another has less to do.
-    fn home(&self, team: &mut Team, easy: &Easy, along: Option<&Visit>) -> Handle {
+    /// The agent that the caller has along; one at rest, if the caller could run it; or that of the transfer's origin, so that
+    /// connections are found again. Unless that one is saturated and another has less to do.
+    fn home(&self, team: &mut Team, easy: &Easy, offer: Option<&Option<Visit>>) -> Handle {
         let Team { handles, growth, .. } = team;
+        let at_rest = |handles: &[Handle]| handles.iter().position(|handle| handle.has_rested(Duration::ZERO));
         // Any other agent would need a thread of its own, while this thread holds one that has nothing to do.
+        let along = offer.and_then(Option::as_ref);
         let mut own = along.and_then(|visit| handles.iter().position(|handle| visit.is_of(handle)));
         if let Some(spare) = own.filter(|own| *own >= growth.active())
-            && let Some(idle) =
-                handles.iter().take(growth.active()).position(|handle| handle.has_rested(Duration::ZERO))
+            && let Some(idle) = at_rest(&handles[..growth.active()])
         {
             // It is needed, and the other is not.
             handles.swap(idle, spare);
@@ -246,13 +247,18 @@ impl Agents {
             }
             dismiss_spare(handles, growth.active());
         }
-        let active = growth.active().min(handles.len());
-        let home = own.unwrap_or(if active == 1 { 0 } else { easy.get_ref().transfer.origin_hash() as usize % active });
-        let home = &handles[home];
-        if active == 1 || !home.is_saturated() {
+        let active = &handles[..growth.active().min(handles.len())];
+        if let [only] = active {
+            return own.map_or(only, |own| &handles[own]).clone();
+        }
+        if along.is_none() && offer.is_some() {
+            own = at_rest(active);
+        }
+        let home = &handles[own.unwrap_or_else(|| easy.get_ref().transfer.origin_hash() as usize % active.len())];
+        if !home.is_saturated() {
             return home.clone();
         }
-        let idlest = handles[..active].iter().min_by_key(|handle| handle.transfers()).unwrap_or(home);
+        let idlest = active.iter().min_by_key(|handle| handle.transfers()).unwrap_or(home);
         if idlest.transfers() + 1 < home.transfers() { idlest.clone() } else { home.clone() }
     }
 

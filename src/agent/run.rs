@@ -16,7 +16,7 @@ use super::kept::Kept;
 use super::message::{Counters, Message, Report};
 use super::meter::Meter;
 use super::room::{self, Room};
-use super::seat::{Handle, Visitor};
+use super::seat::{Handle, Visitor, here};
 use super::selector::Selector;
 use super::sweep::{self, Sweeper, Waiting};
 use super::timer::{Alarm, Timers};
@@ -212,7 +212,6 @@ impl Agent {
     /// Works on a thread of the crew until there is nothing to do. `watching`: stays as long as connections are open.
     fn work(mut self: Box<Self>, mut watching: bool) {
         let mut ledger = sockets::open_ledger(std::mem::take(&mut self.ledger));
-        self.meter.begin();
         self.handle.set_held(true);
         loop {
             self.turn();
@@ -222,7 +221,6 @@ impl Agent {
             watching &= self.transfers.is_empty() && sockets::open() > 0;
             if self.is_idle() && !watching {
                 self.ledger = ledger.close();
-                self.handle.tell_work(self.meter.begin());
                 self.handle.set_held(false);
                 match self.rest() {
                     None => return,
@@ -238,12 +236,11 @@ impl Agent {
     }
 
     fn tell_work(&mut self) {
-        self.handle.tell_work(self.meter.look(Instant::now(), thread_time, sockets::carried));
+        self.handle.tell_work(self.meter.look(here(), Instant::now(), thread_time, sockets::carried));
     }
 
     /// A visit begins. Returns the waker of those who visit, one after another.
     pub(super) fn receive_visitor(&mut self) -> Arc<Visitor<Self>> {
-        self.handle.tell_work(self.meter.begin());
         self.handle.set_held(true);
         self.visitor.clone()
     }

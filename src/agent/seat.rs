@@ -24,7 +24,7 @@ const GONE: u8 = 3;
 const NOBODY: usize = 0;
 
 /// A number for this thread that no other one has as long as it lives.
-fn here() -> usize {
+pub(super) fn here() -> usize {
     thread_local! {
         static HERE: u8 = const { 0 };
     }

@@ -446,6 +446,19 @@ fn a_saturated_agent_is_joined_by_another_one() {
 }
 
 #[test]
+fn an_agent_that_a_thread_runs_again_and_again_is_joined_by_another_one() {
+    let server = Server::faults();
+    let client = HttpClient::builder().agents(2).build().unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    while client.stats().agents < 2 {
+        assert!(Instant::now() < end);
+        // None of these takes long enough for a verdict.
+        let few = (0..4).map(|_| probe(&client, &server.url("/no-content"), Duration::from_millis(3)).0);
+        client.block_on(try_join_all(few.collect::<Vec<_>>())).unwrap();
+    }
+}
+
+#[test]
 fn what_a_thread_starts_while_it_runs_an_agent_is_for_that_agent() {
     let server = Server::faults();
     let client = HttpClient::builder().agents(2).build().unwrap();
