@@ -1,5 +1,9 @@
 //! Redirects (RFC 9110 15.4): the rules, which are pure, and the step that follows them.
 
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
 use http::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE,
     COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, PROXY_AUTHORIZATION, REFERER,
@@ -24,7 +28,11 @@ pub(super) struct Redirects;
 impl Interceptor for Redirects {
     fn intercept<'a>(&'a self, request: Request<AsyncBody>, next: Next<'a>) -> InterceptorFuture<'a> {
         match policy_of(next.settings(request.extensions())) {
-            Some(_) => Box::pin(follow_all(request, next)),
+            Some(_) => {
+                let kept = Kept::new(&request);
+                let mut following = Following::new(kept, next.run(request));
+                Box::pin(poll_fn(move |cx| following.poll(cx, next.settings_of_client(), |again| Ok(next.run(again)))))
+            }
             None => next.run(request),
         }
     }
@@ -35,13 +43,38 @@ pub(super) fn policy_of(settings: Settings<'_>) -> Option<&RedirectPolicy> {
     settings.get(|config| config.redirect_policy.as_ref()).filter(|policy| policy.limit().is_some())
 }
 
-async fn follow_all(request: Request<AsyncBody>, next: Next<'_>) -> Result<Response<AsyncBody>, Error> {
-    let mut following = Following::new(&request);
-    following.all(next.run(request), next.settings_of_client(), |again| Ok(next.run(again))).await
+/// A request on its way from hop to hop.
+pub(super) struct Following<F> {
+    kept: Kept,
+    hop: F,
+}
+
+impl<F: Future<Output = Result<Response<AsyncBody>, Error>> + Unpin> Following<F> {
+    /// The first hop is under way.
+    pub(super) fn new(kept: Kept, first: F) -> Self {
+        Self { kept, hop: first }
+    }
+
+    /// Goes on to the last response, of a client with such settings.
+    #[inline]
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &RequestConfig,
+        send: impl Fn(Request<AsyncBody>) -> Result<F, Error>,
+    ) -> Poll<Result<Response<AsyncBody>, Error>> {
+        loop {
+            let response = ready!(Pin::new(&mut self.hop).poll(cx))?;
+            match self.kept.take(response, client)? {
+                Followed::Last(last) => return Poll::Ready(Ok(last)),
+                Followed::Again(request) => self.hop = send(request)?,
+            }
+        }
+    }
 }
 
 /// What is kept of a request while it is under way, so that redirects can be followed.
-pub(super) struct Following {
+pub(super) struct Kept {
     head: Head,
     version: Version,
     extensions: Extensions,
@@ -56,7 +89,7 @@ enum Followed {
     Again(Request<AsyncBody>),
 }
 
-impl Following {
+impl Kept {
     /// Keeps what may be needed of the request.
     #[inline]
     pub(super) fn new(request: &Request<AsyncBody>) -> Self {
@@ -64,25 +97,6 @@ impl Following {
             Head { method: request.method().clone(), uri: request.uri().clone(), headers: request.headers().clone() };
         let (version, extensions) = (request.version(), request.extensions().clone());
         Self { head, version, extensions, trail: Trail::default(), body: request.body().again() }
-    }
-
-    /// Follows from the first response to the last, of a client with such settings.
-    pub(super) async fn all<F>(
-        &mut self,
-        first: F,
-        client: &RequestConfig,
-        send: impl Fn(Request<AsyncBody>) -> Result<F, Error>,
-    ) -> Result<Response<AsyncBody>, Error>
-    where
-        F: Future<Output = Result<Response<AsyncBody>, Error>>,
-    {
-        let mut response = first.await?;
-        loop {
-            match self.take(response, client)? {
-                Followed::Last(last) => return Ok(last),
-                Followed::Again(request) => response = send(request)?.await?,
-            }
-        }
     }
 
     /// Takes the response of the latest request.

@@ -1,6 +1,7 @@
 //! A request becomes a future of a response: by one hop, or one after another, where that is all; through the client's
 //! steps otherwise.
 
+use std::future::poll_fn;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use http::{Request, Response};
 use super::Inner;
 use super::hop::{self, Hop};
 use super::interceptor::{self, Call, InterceptorFuture, Settings};
-use super::redirect::{self, Following};
+use super::redirect::{self, Following, Kept};
 use crate::body::AsyncBody;
 use crate::error::{Error, ErrorKind};
 
@@ -67,9 +68,9 @@ fn takes_steps(client: &Inner, settings: Settings<'_>) -> bool {
 /// One hop after another, as redirects have it. The first one starts now.
 fn hops(client: Arc<Inner>, request: Request<AsyncBody>) -> Result<InterceptorFuture<'static>, Error> {
     let call = Call::new(client, &request);
-    let mut following = Following::new(&request);
-    let first = call.start(request, None)?;
-    Ok(Box::pin(async move { following.all(first, call.settings_of_client(), |again| call.send(again)).await }))
+    let kept = Kept::new(&request);
+    let mut following = Following::new(kept, call.start(request, None)?);
+    Ok(Box::pin(poll_fn(move |cx| following.poll(cx, call.settings_of_client(), |again| call.send(again)))))
 }
 
 impl Future for ResponseFuture {
