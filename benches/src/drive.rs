@@ -49,6 +49,8 @@ pub enum Executor {
     Plain,
     /// The same by [`AsyncClient::block_on`].
     Own,
+    /// The same again, but all lanes have to end with a request before any goes on with the next.
+    Rounds,
 }
 
 impl Executor {
@@ -79,8 +81,12 @@ impl Executor {
             }),
             Self::Plain if load.lanes == 1 => block_on(single()),
             Self::Plain => block_on(lanes().collect::<FuturesUnordered<_>>().try_collect()),
-            Self::Own if load.lanes == 1 => client.block_on(single()),
+            Self::Own | Self::Rounds if load.lanes == 1 => client.block_on(single()),
             Self::Own => client.block_on(lanes().collect::<FuturesUnordered<_>>().try_collect()),
+            Self::Rounds => {
+                let round = Arc::new(Load { requests: load.lanes, ..Load::clone(load) });
+                (0..load.requests / load.lanes).try_for_each(|_| Self::Own.run(client, &round))
+            }
         }
     }
 }

@@ -61,6 +61,7 @@ pub const GOALS: &[Goal] = &[
     goal("S", "marmot-script", Time, Times(1.15, "marmot-blocking")),
     goal("S", "marmot-script", Time, Times(1.15, "marmot-as-script")),
     goal("S-all", "marmot-script", Time, Times(1.2, "marmot")),
+    goal("S-all", "marmot-script", Time, Times(1.2, "marmot-rounds")),
 ];
 
 impl Goal {

@@ -216,7 +216,7 @@ pub const ALL: &[Scenario] = &[
         figure: Figure::Latency,
         cores: Cores::All,
         raw: "raw-poll",
-        peers: &[&["raw-poll", "marmot", "marmot-script"]],
+        peers: &[&["raw-poll", "marmot", "marmot-rounds", "marmot-script"]],
         load: |to| Some(Load { lanes: 64, requests: 64 * 100, ..to.small()? }),
         long: 3,
     },

@@ -15,7 +15,8 @@ use crate::drive::{AsyncClient, BlockingClient, Outcome};
 #[derive(Clone)]
 pub struct Marmot(HttpClient);
 
-/// The blocking client with the settings that a script's requests have: a time limit, redirects to follow, metrics.
+/// The client with the settings that a script's requests have: a time limit, redirects to follow, metrics.
+#[derive(Clone)]
 pub struct AsScript(Marmot);
 
 fn client(load: &Load) -> Outcome<HttpClient> {
@@ -79,11 +80,39 @@ impl BlockingClient for Marmot {
     }
 }
 
-impl BlockingClient for AsScript {
-    fn fresh(load: &Load) -> Outcome<Self> {
+impl AsScript {
+    fn new(load: &Load) -> Outcome<Self> {
         let builder = HttpClient::builder().timeout(Duration::from_secs(30));
         let builder = builder.redirect_policy(RedirectPolicy::Limit(10)).metrics(true);
         Ok(Self(Marmot(build(builder, load)?)))
+    }
+}
+
+impl AsyncClient for AsScript {
+    fn fresh(load: &Load) -> Outcome<Self> {
+        Self::new(load)
+    }
+
+    async fn fetch(&self, url: &str) -> Outcome<u64> {
+        AsyncClient::fetch(&self.0, url).await
+    }
+
+    async fn discard(&self, url: &str) -> Outcome<u64> {
+        AsyncClient::discard(&self.0, url).await
+    }
+
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.0.block_on(future)
+    }
+
+    async fn upload(&self, url: &str, body: &'static [u8]) -> Outcome<u64> {
+        AsyncClient::upload(&self.0, url, body).await
+    }
+}
+
+impl BlockingClient for AsScript {
+    fn fresh(load: &Load) -> Outcome<Self> {
+        Self::new(load)
     }
 
     fn fetch(&self, url: &str) -> Outcome<u64> {

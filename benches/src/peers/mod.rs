@@ -51,6 +51,7 @@ pub const ALL: &[Peer] = &[
     Peer { name: "marmot-apart", start: |load| asynchronous::<marmot::Marmot>(load, Executor::Plain) },
     Peer { name: "marmot-blocking", start: blocking::<marmot::Marmot> },
     Peer { name: "marmot-as-script", start: blocking::<marmot::AsScript> },
+    Peer { name: "marmot-rounds", start: |load| asynchronous::<marmot::AsScript>(load, Executor::Rounds) },
     Peer { name: "marmot-script", start: script::start },
 ];
 
