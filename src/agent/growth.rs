@@ -12,7 +12,7 @@ const LONGEST_TRIAL: Duration = Duration::from_secs(2);
 /// those before it would not be saturated with so much.
 const STAYS: u64 = 115;
 const GOES: u64 = 75;
-/// How long there are no more agents after one did not stay, at first and at most.
+/// How long an agent that did not stay is not tried again, at first and at most.
 const PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How many reviews an agent that stays has until its next trial, at first and at most. Whoever begins gets quicker for some
@@ -22,22 +22,31 @@ const LONGEST_TERM: u32 = 512;
 
 /// An agent joins when each one keeps a core busy, and stays if together they carry more than before: where no core is free,
 /// because the server or the caller need theirs, one more agent only means smaller turns and more waking. It goes when
-/// those before it can easily carry it all.
+/// those before it can easily carry it all, and for a moment at the end of its term, so that this can be seen.
+#[derive(Default)]
 pub(super) struct Growth {
-    /// What those before it carried when an agent joined, in bytes a second: for each but the first.
-    carried: Vec<u64>,
-    /// When to decide on the last agent; none while there is one only.
+    /// The further agents: those that are active, then those that were.
+    further: Vec<Further>,
+    /// How many of them are active.
+    joined: usize,
+    /// When to decide on the last one that is active.
     review: Option<Instant>,
-    /// The last agent has yet to stay for the first time.
+    /// The last one has yet to stay.
     trial: Option<Trial>,
-    pause: Duration,
-    paused_until: Option<Instant>,
-    /// How many reviews the next one that stays has.
-    term: u32,
-    /// How many the last one has left until it goes, to see what is carried without it.
-    left: u32,
     /// Nothing was carried when a review was due, nor since.
     idle: bool,
+}
+
+/// What is known of an agent beside the first one.
+struct Further {
+    /// What those before it carried when it joined, in bytes a second.
+    before: u64,
+    /// How many reviews it has left in its term, and how many it has in its next one.
+    left: u32,
+    term: u32,
+    /// How long it will not be back when it does not stay, and until when it is not.
+    pause: Duration,
+    paused_until: Option<Instant>,
 }
 
 struct Trial {
@@ -46,25 +55,28 @@ struct Trial {
     until: Instant,
 }
 
-impl Default for Growth {
-    fn default() -> Self {
-        Self {
-            carried: Vec::new(),
-            review: None,
-            trial: None,
-            pause: PAUSE,
-            paused_until: None,
-            term: TERM,
-            left: TERM,
-            idle: false,
-        }
+impl Further {
+    const fn new() -> Self {
+        Self { before: 0, left: TERM, term: TERM, pause: PAUSE, paused_until: None }
+    }
+
+    fn stays(&mut self) {
+        self.pause = PAUSE;
+        self.left = self.term;
+        self.term = (self.term * 2).min(LONGEST_TERM);
+    }
+
+    fn fails(&mut self, now: Instant) {
+        self.paused_until = Some(now + self.pause);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        self.term = TERM;
     }
 }
 
 impl Growth {
     /// How many agents take new transfers, the first ones, beside those that a caller runs.
     pub(super) fn active(&self) -> usize {
-        self.carried.len() + 1
+        self.joined + 1
     }
 
     /// Decides anew, as a transfer starts. `loads` are those of the active agents.
@@ -85,59 +97,58 @@ impl Growth {
             self.review = Some(now + TRIAL);
         }
         self.idle &= carried == 0;
-        if let Some(before) = self.carried.last()
-            && self.review.is_some_and(|review| review <= now)
-        {
-            if carried == 0 && !std::mem::replace(&mut self.idle, true) {
-                self.come_back(now);
-                return;
+        if self.review.is_some_and(|review| review <= now) {
+            self.decide(now, carried);
+        }
+        if saturated && carried > 0 && self.trial.is_none() && self.active() < most {
+            if self.further.len() == self.joined {
+                self.further.push(Further::new());
             }
-            let enough = if self.trial.is_some() { STAYS } else { GOES };
-            if carried * 100 < before * enough {
-                self.shrink(now);
-                return;
+            let next = &mut self.further[self.joined];
+            if next.paused_until.is_none_or(|until| until <= now) {
+                next.before = carried;
+                self.joined += 1;
+                self.trial = Some(Trial { starts: in_flight, until: now + LONGEST_TRIAL });
+                self.review = Some(now + TRIAL);
             }
-            self.review = Some(now + TRIAL);
-            if self.trial.take().is_some() {
-                self.pause = PAUSE;
-                self.left = self.term;
-                self.term = (self.term * 2).min(LONGEST_TERM);
-            } else if self.left > 0 {
-                self.left -= 1;
+        }
+    }
+
+    /// Reviews the last one.
+    fn decide(&mut self, now: Instant, carried: u64) {
+        self.review = Some(now + TRIAL);
+        let Some(last) = self.further[..self.joined].last_mut() else { return };
+        let on_trial = self.trial.is_some();
+        if carried == 0 && !std::mem::replace(&mut self.idle, true) {
+            // There was nothing to do for a while: it is not known what they carry. A trial begins again.
+            if on_trial {
+                self.leave();
+            }
+        } else if carried * 100 < last.before * if on_trial { STAYS } else { GOES } {
+            if on_trial {
+                last.fails(now);
             } else {
-                self.go(now, TRIAL);
+                last.paused_until = Some(now + PAUSE);
             }
-        }
-        let paused = self.paused_until.is_some_and(|until| now < until);
-        if saturated && carried > 0 && self.trial.is_none() && !paused && self.active() < most {
-            self.carried.push(carried);
-            self.trial = Some(Trial { starts: in_flight, until: now + LONGEST_TRIAL });
-            self.review = Some(now + TRIAL);
-        }
-    }
-
-    /// After a while without transfers it is not known yet what they carry, nor what they would have carried with one on trial.
-    fn come_back(&mut self, now: Instant) {
-        if self.trial.take().is_some() {
-            self.carried.pop();
-        }
-        self.review = (!self.carried.is_empty()).then_some(now + TRIAL);
-    }
-
-    fn shrink(&mut self, now: Instant) {
-        self.go(now, self.pause);
-        if self.trial.take().is_some() {
-            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-            self.term = TERM;
+            self.leave();
+        } else if on_trial {
+            last.stays();
+            self.trial = None;
+        } else if last.left > 0 {
+            last.left -= 1;
+        } else {
+            last.paused_until = Some(now + TRIAL);
+            self.leave();
         }
     }
 
-    /// The last one goes, and no other one comes during the pause.
-    fn go(&mut self, now: Instant, pause: Duration) {
-        self.carried.pop();
-        self.review = (!self.carried.is_empty()).then_some(now + TRIAL);
-        self.left = TERM;
-        self.paused_until = Some(now + pause);
+    /// The last one takes no more transfers.
+    fn leave(&mut self) {
+        self.joined -= 1;
+        self.trial = None;
+        if self.joined == 0 {
+            self.review = None;
+        }
     }
 }
 
@@ -239,6 +250,22 @@ mod tests {
         assert_eq!(agents.after(60, 180, true), 1, "it was quicker with one in the end");
         assert_eq!(agents.after(499, 170, true), 1);
         assert_eq!(agents.after(1, 170, true), 2);
+    }
+
+    #[test]
+    fn one_that_never_helps_leaves_the_others_alone() {
+        let mut agents = Agents::new();
+        agents.after(0, 100, true);
+        let (mut tries, mut alone, mut active) = (0, 0, 2);
+        // With a third one they carry as much as with two, for a minute.
+        for _ in 0..60_000 / 20 {
+            let before = active;
+            active = agents.after(20, if active == 1 { 100 } else { 150 }, true);
+            tries += u32::from((before, active) == (2, 3));
+            alone += u32::from(active == 1);
+        }
+        assert!((5..10).contains(&tries), "{tries}");
+        assert!(alone < 20, "{alone}");
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 pub(super) const WINDOW: Duration = Duration::from_millis(20);
 /// A longer time without a look says nothing of what the agent can carry.
 const LAPSE: Duration = Duration::from_millis(100);
+/// For how long of rest an agent that was saturated is taken to be so still.
+const REST: Duration = Duration::from_secs(10);
 /// The share of a core, in percent, from which on the agent is saturated if it lasts, and below which it no longer is.
 const SATURATED: u128 = 80;
 const CALM: u128 = 40;
@@ -18,7 +20,7 @@ pub(super) struct Work {
     /// What it carries, in bytes a second: half of it in the last window, half in the one before. Nothing of what was earlier:
     /// the agent may have shared its work with another one since.
     pub(super) rate: u64,
-    /// It keeps a core busy.
+    /// It keeps a core busy, or did so before it came to rest lately.
     pub(super) saturated: bool,
 }
 
@@ -30,6 +32,8 @@ pub(super) struct Meter {
     thread: usize,
     /// Of the CPU time of that thread.
     on_thread: Window<Duration>,
+    /// The agent has rested since that one began.
+    rested: bool,
     /// For how many windows the agent has kept a core busy.
     busy: u32,
     /// Of what was carried.
@@ -40,6 +44,11 @@ pub(super) struct Meter {
 }
 
 impl Meter {
+    /// The agent comes to rest.
+    pub(super) fn rest(&mut self) {
+        self.rested = true;
+    }
+
     /// What the agent does, on this thread. `cpu` and `carried` are asked once a window.
     pub(super) fn look(
         &mut self,
@@ -54,7 +63,7 @@ impl Meter {
             self.work.saturated = false;
         }
         if let Some((passed, before, cpu)) = self.on_thread.over(now, cpu)
-            && passed <= LAPSE
+            && !(std::mem::take(&mut self.rested) && (LAPSE..REST).contains(&passed))
         {
             let share = cpu.saturating_sub(before).as_nanos() * 100 / passed.as_nanos();
             let still = share >= if self.busy > 0 { CALM } else { SATURATED };
@@ -116,27 +125,35 @@ mod tests {
     }
 
     #[test]
-    fn a_while_without_a_look_says_nothing_and_another_thread_begins_anew() {
+    fn a_rest_says_nothing_for_a_while_and_another_thread_begins_anew() {
         let start = Instant::now();
         let mut meter = Meter::default();
-        let mut at = |thread: usize, milliseconds: u64, cpu: u64| {
+        let at = |meter: &mut Meter, thread: usize, milliseconds: u64, cpu: u64| {
             let now = start + Duration::from_millis(milliseconds);
             meter.look(thread, now, || Duration::from_millis(cpu), || 0).saturated
         };
         for milliseconds in [0, 20, 40] {
-            assert!(!at(1, milliseconds, milliseconds));
+            assert!(!at(&mut meter, 1, milliseconds, milliseconds));
         }
-        assert!(at(1, 60, 60));
-        assert!(at(1, 1060, 61), "nobody looked");
-        assert!(at(1, 1080, 79));
-        assert!(!at(1, 1100, 80));
-        for milliseconds in [1120, 1140, 1160] {
-            at(1, milliseconds, milliseconds);
+        assert!(at(&mut meter, 1, 60, 60));
+        meter.rest();
+        assert!(at(&mut meter, 1, 1060, 61), "it rested");
+        assert!(at(&mut meter, 1, 1080, 79));
+        meter.rest();
+        assert!(!at(&mut meter, 1, 1150, 80), "a rest within a window");
+        for milliseconds in [1170, 1190, 1210] {
+            at(&mut meter, 1, milliseconds, milliseconds);
         }
-        assert!(at(1, 1180, 1180));
-        assert!(!at(2, 1190, 7), "of this thread nothing is known");
-        assert!(!at(1, 1200, 1200));
-        assert!(!at(1, 1220, 1220));
+        assert!(!at(&mut meter, 1, 2230, 1300), "it waited");
+        for milliseconds in [2250, 2270, 2290] {
+            at(&mut meter, 1, milliseconds, milliseconds);
+        }
+        meter.rest();
+        assert!(!at(&mut meter, 1, 12_290, 2290), "that was long ago");
+        for milliseconds in [12_310, 12_330, 12_350] {
+            at(&mut meter, 1, milliseconds, milliseconds);
+        }
+        assert!(!at(&mut meter, 2, 12_360, 7), "of this thread nothing is known");
     }
 
     #[test]

@@ -221,22 +221,21 @@ impl Agents {
         }
     }
 
-    /// The agent that the caller has along; one at rest, if the caller could run it; or that of the transfer's origin, so that
-    /// connections are found again. Unless that one is saturated and another has less to do.
+    /// The agent that the caller has along; the first without transfers, if the caller could run it; or that of the transfer's
+    /// origin, so that connections are found again. Unless that one is saturated and another has less to do.
     fn home(&self, team: &mut Team, easy: &Easy, offer: Option<&Option<Visit>>) -> Handle {
         let Team { handles, growth, .. } = team;
-        let at_rest = |handles: &[Handle]| handles.iter().position(|handle| handle.has_rested(Duration::ZERO));
         // Any other agent would need a thread of its own, while this thread holds one that has nothing to do.
         let along = offer.and_then(Option::as_ref);
         let mut own = along.and_then(|visit| handles.iter().position(|handle| visit.is_of(handle)));
         if let Some(spare) = own.filter(|own| *own >= growth.active())
-            && let Some(idle) = at_rest(&handles[..growth.active()])
+            && let Some(idle) = handles[..growth.active()].iter().position(|handle| handle.has_rested(Duration::ZERO))
         {
             // It is needed, and the other is not.
             handles.swap(idle, spare);
             own = Some(idle);
         }
-        if handles.len() > 1 || growth.active() > 1 || handles[0].is_saturated() {
+        if handles.len() > 1 || growth.active() > 1 || handles[0].is_saturated() && handles[0].has_transfers() {
             let active = growth.active().min(handles.len());
             growth.look(Instant::now(), handles[..active].iter().map(Handle::load), self.limits.agents());
             if growth.active() > handles.len()
@@ -252,7 +251,7 @@ impl Agents {
             return own.map_or(only, |own| &handles[own]).clone();
         }
         if along.is_none() && offer.is_some() {
-            own = at_rest(active);
+            own = active.iter().position(|handle| !handle.has_transfers());
         }
         let home = &handles[own.unwrap_or_else(|| easy.get_ref().transfer.origin_hash() as usize % active.len())];
         if !home.is_saturated() {

@@ -293,7 +293,8 @@ impl Agent {
     }
 
     /// Comes to rest, unless a message has come meanwhile.
-    fn rest(self: Box<Self>) -> Option<Box<Self>> {
+    fn rest(mut self: Box<Self>) -> Option<Box<Self>> {
+        self.meter.rest();
         // One that is to go has to be fetched, connections or not.
         let looked_after = self.ledger.open() > 0 || self.stay != Stay::On;
         self.handle.clone().rest(self, looked_after)

@@ -100,6 +100,10 @@ impl<A> Seat<A> {
         }
         let resting = self.lock().take()?;
         self.state.store(AWAKE, Ordering::SeqCst);
+        // What it carried before is not what it carries.
+        if self.rate.load(Ordering::Relaxed) > 0 && resting.since.elapsed() >= WINDOW {
+            self.rate.store(0, Ordering::Relaxed);
+        }
         Some(resting.agent)
     }
 }

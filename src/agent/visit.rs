@@ -5,7 +5,7 @@
 //! caller has what it waited for, the agent rests again, or gets a thread of the crew if there is more to do.
 //!
 //! Such a caller offers that while it starts its request ([`offer`]), or while it polls a future of any kind: the first
-//! transfer of the same client that begins then brings its agent along, if that one is at rest. A caller who does not wait
+//! transfer of the same client that begins then brings an agent along, if one is at rest. A caller who does not wait
 //! runs such an agent only until libcurl has begun with the request ([`Visit::begin`]).
 
 use std::cell::Cell;

@@ -29,8 +29,8 @@ impl Interceptor for Redirects {
     fn intercept<'a>(&'a self, request: Request<AsyncBody>, next: Next<'a>) -> InterceptorFuture<'a> {
         match policy_of(next.settings(request.extensions())) {
             Some(_) => {
-                let kept = Kept::new(&request);
-                let mut following = Following::new(kept, next.run(request));
+                let resend = Resend::new(&request);
+                let mut following = Following::new(resend, next.run(request));
                 Box::pin(poll_fn(move |cx| following.poll(cx, next.settings_of_client(), |again| Ok(next.run(again)))))
             }
             None => next.run(request),
@@ -45,14 +45,14 @@ pub(super) fn policy_of(settings: Settings<'_>) -> Option<&RedirectPolicy> {
 
 /// A request on its way from hop to hop.
 pub(super) struct Following<F> {
-    kept: Kept,
+    resend: Resend,
     hop: F,
 }
 
 impl<F: Future<Output = Result<Response<AsyncBody>, Error>> + Unpin> Following<F> {
     /// The first hop is under way.
-    pub(super) fn new(kept: Kept, first: F) -> Self {
-        Self { kept, hop: first }
+    pub(super) fn new(resend: Resend, first: F) -> Self {
+        Self { resend, hop: first }
     }
 
     /// Goes on to the last response, of a client with such settings.
@@ -65,7 +65,7 @@ impl<F: Future<Output = Result<Response<AsyncBody>, Error>> + Unpin> Following<F
     ) -> Poll<Result<Response<AsyncBody>, Error>> {
         loop {
             let response = ready!(Pin::new(&mut self.hop).poll(cx))?;
-            match self.kept.take(response, client)? {
+            match self.resend.take(response, client)? {
                 Followed::Last(last) => return Poll::Ready(Ok(last)),
                 Followed::Again(request) => self.hop = send(request)?,
             }
@@ -74,7 +74,7 @@ impl<F: Future<Output = Result<Response<AsyncBody>, Error>> + Unpin> Following<F
 }
 
 /// What is kept of a request while it is under way, so that redirects can be followed.
-pub(super) struct Kept {
+pub(super) struct Resend {
     head: Head,
     version: Version,
     extensions: Extensions,
@@ -89,7 +89,7 @@ enum Followed {
     Again(Request<AsyncBody>),
 }
 
-impl Kept {
+impl Resend {
     /// Keeps what may be needed of the request.
     #[inline]
     pub(super) fn new(request: &Request<AsyncBody>) -> Self {

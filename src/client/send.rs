@@ -12,7 +12,7 @@ use http::{Request, Response};
 use super::Inner;
 use super::hop::{self, Hop};
 use super::interceptor::{self, Call, InterceptorFuture, Settings};
-use super::redirect::{self, Following, Kept};
+use super::redirect::{self, Following, Resend};
 use crate::body::AsyncBody;
 use crate::error::{Error, ErrorKind};
 
@@ -68,8 +68,8 @@ fn takes_steps(client: &Inner, settings: Settings<'_>) -> bool {
 /// One hop after another, as redirects have it. The first one starts now.
 fn hops(client: Arc<Inner>, request: Request<AsyncBody>) -> Result<InterceptorFuture<'static>, Error> {
     let call = Call::new(client, &request);
-    let kept = Kept::new(&request);
-    let mut following = Following::new(kept, call.start(request, None)?);
+    let resend = Resend::new(&request);
+    let mut following = Following::new(resend, call.start(request, None)?);
     Ok(Box::pin(poll_fn(move |cx| following.poll(cx, call.settings_of_client(), |again| call.send(again)))))
 }
 
