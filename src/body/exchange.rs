@@ -211,8 +211,14 @@ impl State {
         let begins = !mem::replace(&mut self.begun, true);
         let Some(declared) = self.length else {
             // One of some size soon fills whole chunks.
+            if !begins {
+                memory::keep_freed();
+            }
             return Vec::with_capacity(least.max(if begins { 4 << 10 } else { CHUNK }));
         };
+        if declared >= CHUNK as u64 {
+            memory::keep_freed();
+        }
         let mut chunk = Vec::new();
         if begins {
             // Room for all of it: a caller who collects goes on with this very chunk. Memory is taken as it is filled, and

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::executor::block_on;
-use futures::future::{Either, select};
+use futures::future::{Either, join_all, select};
 use futures::io::AsyncReadExt;
 use futures::stream::StreamExt;
 use marmot::prelude::*;
 use marmot::{AsyncBody, Body, ErrorKind};
 
+use crate::alone::is_alone;
 use crate::support::{Server, pattern};
 
 /// Polls a future for a while and drops it.
@@ -245,4 +246,37 @@ fn request_bodies_are_compressed_where_that_is_asked_for() {
         assert_eq!(client.send(plain).unwrap().text().unwrap(), "none 200000 true");
         assert!(client.get(server.url("/")).unwrap().text().unwrap().starts_with("none"));
     }
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn memory_of_bodies_is_kept_for_the_next_ones() {
+    if !is_alone("bodies::memory_of_bodies_is_kept_for_the_next_ones") {
+        return;
+    }
+    const AT_ONCE: usize = 8;
+    const LENGTH: usize = 256 << 10;
+    let server = Server::faults();
+    let client = HttpClient::builder().agents(1).build().unwrap();
+    let url = server.url(&format!("/bytes/{LENGTH}"));
+    let round = || {
+        let all = (0..AT_ONCE).map(async |_| client.get_async(&url).await.unwrap().bytes().await.unwrap());
+        let all = client.block_on(join_all(all));
+        assert!(all.iter().all(|body| body.len() == LENGTH));
+    };
+    round();
+    let before = page_faults();
+    for _ in 0..10 {
+        round();
+    }
+    // Each body has 64 pages.
+    let faults = page_faults() - before;
+    assert!(faults < 10 * AT_ONCE as u64 * 4, "{faults}");
+}
+
+/// Pages that this thread has touched and that had to be had from the system.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn page_faults() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+    text.rsplit(')').next().unwrap().split_whitespace().nth(7).unwrap().parse().unwrap()
 }
