@@ -38,12 +38,16 @@ pub(crate) fn split_user(authority: &str) -> (Option<&str>, &str) {
     authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host))
 }
 
+/// The same of a URL; nothing where it has no authority.
+pub(crate) fn user_and_host(url: &Uri) -> (Option<&str>, &str) {
+    split_user(url.authority().map_or("", Authority::as_str))
+}
+
 /// `scheme://host:port/path?query`, with user and password left out.
 pub(crate) fn without_credentials(url: &Uri) -> String {
     let text = url.to_string();
-    let authority = url.authority().map_or("", Authority::as_str);
-    match split_user(authority) {
-        (Some(_), host) => text.replacen(authority, host, 1),
+    match user_and_host(url) {
+        (Some(user), host) => text.replacen(&format!("{user}@{host}"), host, 1),
         (None, _) => text,
     }
 }

@@ -20,7 +20,7 @@ use crate::config::{RedirectAction, RedirectHop, RedirectPolicy, RequestConfig};
 use crate::easy::trace::Resent;
 use crate::error::{Error, ErrorKind};
 use crate::port::port;
-use crate::secret::{sounds_secret, split_user, without_credentials, without_secrets};
+use crate::secret::{sounds_secret, user_and_host, without_credentials, without_secrets};
 
 /// Follows redirects, as far as the policy says.
 pub(super) struct Redirects;
@@ -335,7 +335,7 @@ fn remove_all(headers: &mut HeaderMap, is_meant: impl Fn(&HeaderName, &HeaderVal
 
 /// `target` with the credentials of `base`, if it has any: they stay with their origin.
 fn with_user_of(base: &Uri, target: &Uri) -> Option<Uri> {
-    let user = split_user(base.authority()?.as_str()).0?;
+    let user = user_and_host(base).0?;
     let mut parts = target.clone().into_parts();
     let bare = parts.authority?;
     parts.authority = Some(format!("{user}@{bare}").parse().ok()?);

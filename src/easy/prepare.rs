@@ -13,7 +13,7 @@ use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderName, HeaderValue,
     PROXY_AUTHORIZATION, RANGE, TRANSFER_ENCODING, USER_AGENT,
 };
-use http::uri::{Authority, Scheme};
+use http::uri::Scheme;
 use http::{HeaderMap, Method, Request, Uri};
 use zeroize::Zeroizing;
 
@@ -27,7 +27,7 @@ use crate::error::{Error, ErrorKind, shown};
 use crate::ffi::held::{self, HeaderList, ListOption};
 use crate::ffi::{options, url, ws};
 use crate::handler::{Control, Handler};
-use crate::secret::{secret_value, split_user};
+use crate::secret::{secret_value, user_and_host};
 
 /// libcurl's buffer for uploads from memory that are no larger.
 const SMALL_BUFFER: usize = 64 << 10;
@@ -446,7 +446,7 @@ fn auth_of_url(uri: &Uri, schemes: [&str; 2], credentials: bool) -> Result<Optio
         let [plain, secure] = schemes;
         return Err(Error::invalid_request(format!("the scheme `{scheme}` is not {plain} or {secure}")));
     }
-    let (user, host) = authority(uri);
+    let (user, host) = user_and_host(uri);
     if host.is_empty() || host.starts_with(':') {
         return Err(Error::invalid_request("the URL names no host"));
     }
@@ -464,12 +464,7 @@ fn auth_of_url(uri: &Uri, schemes: [&str; 2], credentials: bool) -> Result<Optio
 /// The URL as libcurl gets it, without credentials.
 fn url_parts(uri: &Uri) -> [&str; 4] {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    [uri.scheme_str().unwrap_or_default(), "://", authority(uri).1, path]
-}
-
-/// The user, and the host with the port; nothing where the URL has no authority.
-fn authority(uri: &Uri) -> (Option<&str>, &str) {
-    split_user(uri.authority().map_or("", Authority::as_str))
+    [uri.scheme_str().unwrap_or_default(), "://", user_and_host(uri).1, path]
 }
 
 /// The size of libcurl's buffer for an upload from memory.

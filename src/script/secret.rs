@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::sandbox::over_tls;
 use super::{Space, Thrown, failure};
 use crate::config::{Egress, EgressPolicy};
-use crate::secret::{Concealed, split_user};
+use crate::secret::{Concealed, user_and_host};
 
 /// A secret as the host program gave it.
 pub(super) struct Kept {
@@ -53,8 +53,7 @@ impl Kept {
     /// A message that names the hosts that it may be sent to.
     pub(super) fn check(&self, url: &Uri) -> Result<(), String> {
         self.egress.check_url(url).map_err(|_| {
-            let there = url.authority().map_or("", |authority| authority.as_str());
-            let (_, there) = split_user(there);
+            let (_, there) = user_and_host(url);
             let scheme = url.scheme_str().unwrap_or_default();
             format!("the secret `{}` is bound to {}, not to {scheme}://{there}", self.name, self.hosts.join(", "))
         })
