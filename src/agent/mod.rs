@@ -133,14 +133,17 @@ impl Agents {
     pub(crate) fn execute(&self, mut easy: Easy) {
         for _ in 0..2 {
             let choose = |team: &mut Team| {
-                let handle = visit::with_offer(self, |offer| self.choose(team, &easy, offer))?;
+                let (handle, left) = visit::with_offer(self, |offer| self.choose(team, &easy, offer))?;
                 handle.expect_transfer();
-                Ok(handle)
+                Ok((handle, left))
             };
-            let handle = match self.with_running(choose).and_then(|chosen| chosen) {
-                Ok(handle) => handle,
+            let (handle, left) = match self.with_running(choose).and_then(|chosen| chosen) {
+                Ok(chosen) => chosen,
                 Err(error) => return self.refuse(easy, error),
             };
+            if let Some(visit) = left {
+                visit.hand_over();
+            }
             let visit = if easy.get_ref().transfer.begins_at_once() { Visit::of(&handle) } else { None };
             match handle.send(Message::Execute(easy)) {
                 Ok(()) => {
@@ -186,25 +189,37 @@ impl Agents {
     }
 
     /// The agent for a transfer: its [`home`](Self::home). If the caller offers to run that one and cannot, as somebody does,
-    /// an extra one.
-    fn choose(&self, team: &mut Team, easy: &Easy, offer: Option<&mut Option<Visit>>) -> Result<Handle, Error> {
+    /// an extra one, until it can. Then the extra one is left to others, and returned.
+    fn choose(
+        &self,
+        team: &mut Team,
+        easy: &Easy,
+        offer: Option<&mut Option<Visit>>,
+    ) -> Result<(Handle, Option<Visit>), Error> {
         team.extras.forget_ended();
         let home = self.home(team, easy, offer.as_deref());
-        let Some(along) = offer else { return Ok(home) };
+        let Some(along) = offer else { return Ok((home, None)) };
         let plain = easy.get_ref().transfer.is_plain();
         if let Some(visit) = along {
             let extra = team.extras.handles().find(|extra| visit.is_of(extra));
-            return Ok(extra.filter(|_| plain || home.is_held_here()).cloned().unwrap_or(home));
+            // No other agent joins an extra one, which one transfer at a time does not need.
+            if extra.is_some_and(|extra| extra.transfers() > 1)
+                && let Some(agent) = home.take()
+            {
+                return Ok((home, along.replace(Visit::new(agent))));
+            }
+            let chosen = extra.filter(|_| plain || home.is_held_here()).cloned();
+            return Ok((chosen.unwrap_or(home), None));
         }
         if let Some(agent) = home.take() {
             *along = Some(Visit::new(agent));
-            return Ok(home);
+            return Ok((home, None));
         }
         // An agent that this thread runs further up, where a handler is called, would be waited for for ever.
         let held = home.is_held_here();
         // One that is just coming to rest has the connection of the caller's last request.
         if !held && (!plain || !home.has_transfers() || home.is_left() || !self.limits.allow_extras()) {
-            return Ok(home);
+            return Ok((home, None));
         }
         let most = if held { usize::MAX } else { extras::MOST };
         let extra = team.extras.take(easy.get_ref().transfer.origin_hash(), most, || {
@@ -214,10 +229,10 @@ impl Agents {
         match extra {
             Some((handle, agent)) => {
                 *along = Some(Visit::new(agent));
-                Ok(handle)
+                Ok((handle, None))
             }
             None if held => Err(Error::new(ErrorKind::Io).with_detail("no agent could be made")),
-            None => Ok(home),
+            None => Ok((home, None)),
         }
     }
 
@@ -250,7 +265,7 @@ impl Agents {
         if let [only] = active {
             return own.map_or(only, |own| &handles[own]).clone();
         }
-        if along.is_none() && offer.is_some() {
+        if own.is_none() && offer.is_some() && (along.is_none() || easy.get_ref().transfer.is_plain()) {
             own = active.iter().position(|handle| !handle.has_transfers());
         }
         let home = &handles[own.unwrap_or_else(|| easy.get_ref().transfer.origin_hash() as usize % active.len())];

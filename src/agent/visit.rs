@@ -198,6 +198,11 @@ impl Visit {
         self.leave();
     }
 
+    /// Leaves the agent to others with all that it has to do, and runs nothing of it.
+    pub(super) fn hand_over(mut self) {
+        self.leave();
+    }
+
     fn leave(&mut self) {
         if let Some(agent) = self.take_agent() {
             self.visitor.handle().set_held(false);

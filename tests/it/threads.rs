@@ -1,12 +1,13 @@
 //! Which threads run agents, and how many agents a client has. What agents do is in `agents.rs`.
 
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use http::StatusCode;
 use marmot::config::CaCertificates;
 use marmot::handler::{Control, Decoder, Handler, Next};
@@ -225,7 +226,7 @@ fn a_thread_that_runs_a_future_runs_its_transfers() {
         // Nothing is under way when the future begins.
         smol::future::yield_now().await;
         let mut seen = vec![ask().await];
-        seen.extend(futures::future::join_all((0..20).map(|_| ask())).await);
+        seen.extend(join_all((0..20).map(|_| ask())).await);
         seen.push(ask().await);
         assert_eq!(threads("marmot-agent"), 0);
         seen
@@ -456,6 +457,38 @@ fn an_agent_that_a_thread_runs_again_and_again_is_joined_by_another_one() {
         let few = (0..4).map(|_| probe(&client, &server.url("/no-content"), Duration::from_millis(3)).0);
         client.block_on(try_join_all(few.collect::<Vec<_>>())).unwrap();
     }
+}
+
+#[test]
+fn a_thread_whose_agent_nobody_joins_takes_another_one_as_soon_as_it_can() {
+    if thread::available_parallelism().unwrap().get() < 2 {
+        return;
+    }
+    let server = Server::faults();
+    // One that is told how many agents to have has no others.
+    let client = HttpClient::new().unwrap();
+    let slow = thread::spawn({
+        let (client, url) = (client.clone(), server.url("/delay/300"));
+        // Has the first agent in hand.
+        move || client.get(url).unwrap().status()
+    });
+    assert!(server.wait_for_heads(1, Duration::from_secs(10)));
+    let this = Some(thread::current().id());
+    let end = Instant::now() + Duration::from_secs(60);
+    let (url, elsewhere) = (server.url("/no-content"), AtomicUsize::new(0));
+    client.block_on(async {
+        let lanes = (0..8).map(async |_| {
+            // More than are under way when it takes the other agent.
+            while elsewhere.load(Relaxed) < 30 {
+                assert!(Instant::now() < end);
+                let (driving, seen) = probe(&client, &url, Duration::from_millis(5));
+                driving.await.unwrap();
+                elsewhere.fetch_add(usize::from(*seen.lock().unwrap() != this), Relaxed);
+            }
+        });
+        join_all(lanes).await
+    });
+    assert_eq!(slow.join().unwrap(), StatusCode::OK);
 }
 
 #[test]
