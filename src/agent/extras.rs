@@ -1,4 +1,4 @@
-//! Agents that only callers who wait run, one caller at a time each.
+//! Agents for callers who wait, one for each. The crew gets one only with what its caller leaves behind.
 //!
 //! The way through an agent that another thread runs costs a waiting caller two changes of threads. With an agent of its
 //! own there is one, to the server and back. Only transfers that share their connection with nobody get one: as many

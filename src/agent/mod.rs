@@ -133,17 +133,14 @@ impl Agents {
     pub(crate) fn execute(&self, mut easy: Easy) {
         for _ in 0..2 {
             let choose = |team: &mut Team| {
-                let (handle, left) = visit::with_offer(self, |offer| self.choose(team, &easy, offer))?;
+                let handle = visit::with_offer(self, |offer| self.choose(team, &easy, offer))?;
                 handle.expect_transfer();
-                Ok((handle, left))
+                Ok(handle)
             };
-            let (handle, left) = match self.with_running(choose).and_then(|chosen| chosen) {
-                Ok(chosen) => chosen,
+            let handle = match self.with_running(choose).and_then(|chosen| chosen) {
+                Ok(handle) => handle,
                 Err(error) => return self.refuse(easy, error),
             };
-            if let Some(visit) = left {
-                visit.hand_over();
-            }
             let visit = if easy.get_ref().transfer.begins_at_once() { Visit::of(&handle) } else { None };
             match handle.send(Message::Execute(easy)) {
                 Ok(()) => {
@@ -189,37 +186,30 @@ impl Agents {
     }
 
     /// The agent for a transfer: its [`home`](Self::home). If the caller offers to run that one and cannot, as somebody does,
-    /// an extra one, until it can. Then the extra one is left to others, and returned.
-    fn choose(
-        &self,
-        team: &mut Team,
-        easy: &Easy,
-        offer: Option<&mut Option<Visit>>,
-    ) -> Result<(Handle, Option<Visit>), Error> {
+    /// an extra one. Once that is more than one agent can do, the caller changes to the first as soon as it can.
+    fn choose(&self, team: &mut Team, easy: &Easy, offer: Option<&mut Option<Visit>>) -> Result<Handle, Error> {
         team.extras.forget_ended();
         let home = self.home(team, easy, offer.as_deref());
-        let Some(along) = offer else { return Ok((home, None)) };
+        let Some(along) = offer else { return Ok(home) };
         let plain = easy.get_ref().transfer.is_plain();
         if let Some(visit) = along {
             let extra = team.extras.handles().find(|extra| visit.is_of(extra));
-            // No other agent joins an extra one, which one transfer at a time does not need.
-            if extra.is_some_and(|extra| extra.transfers() > 1)
-                && let Some(agent) = home.take()
-            {
-                return Ok((home, along.replace(Visit::new(agent))));
+            // No other agent joins an extra one.
+            let alone = extra.is_some_and(|extra| extra.is_saturated() && extra.transfers() > 1);
+            if !(alone && self.limits.agents() > 1 && home.is_at_rest() && visit.lend()) {
+                return Ok(extra.filter(|_| plain || home.is_held_here()).cloned().unwrap_or(home));
             }
-            let chosen = extra.filter(|_| plain || home.is_held_here()).cloned();
-            return Ok((chosen.unwrap_or(home), None));
+            *along = None;
         }
         if let Some(agent) = home.take() {
             *along = Some(Visit::new(agent));
-            return Ok((home, None));
+            return Ok(home);
         }
         // An agent that this thread runs further up, where a handler is called, would be waited for for ever.
         let held = home.is_held_here();
         // One that is just coming to rest has the connection of the caller's last request.
         if !held && (!plain || !home.has_transfers() || home.is_left() || !self.limits.allow_extras()) {
-            return Ok((home, None));
+            return Ok(home);
         }
         let most = if held { usize::MAX } else { extras::MOST };
         let extra = team.extras.take(easy.get_ref().transfer.origin_hash(), most, || {
@@ -229,10 +219,10 @@ impl Agents {
         match extra {
             Some((handle, agent)) => {
                 *along = Some(Visit::new(agent));
-                Ok((handle, None))
+                Ok(handle)
             }
             None if held => Err(Error::new(ErrorKind::Io).with_detail("no agent could be made")),
-            None => Ok((home, None)),
+            None => Ok(home),
         }
     }
 
@@ -272,7 +262,9 @@ impl Agents {
         if !home.is_saturated() {
             return home.clone();
         }
-        let idlest = active.iter().min_by_key(|handle| handle.transfers()).unwrap_or(home);
+        // One that this thread runs further up does nothing before what it waits for here is done.
+        let others = active.iter().filter(|handle| offer.is_none() || !handle.is_held_here());
+        let idlest = others.min_by_key(|handle| handle.transfers()).unwrap_or(home);
         if idlest.transfers() + 1 < home.transfers() { idlest.clone() } else { home.clone() }
     }
 

@@ -260,6 +260,10 @@ impl<A: Run + 'static> Handle<A> {
         self.0.lock().as_mut().map(|resting| look(&mut resting.agent))
     }
 
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.0.state.load(Ordering::SeqCst) == AT_REST
+    }
+
     /// Whether the agent has been at rest for that long.
     pub(super) fn has_rested(&self, time: Duration) -> bool {
         self.0.lock().as_ref().is_some_and(|resting| resting.since.elapsed() >= time)

@@ -13,11 +13,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::Arc;
 use std::task::Waker;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Agents;
-use super::crew::Run as _;
+use super::crew::{self, Run as _};
 use super::run::Agent;
 use super::seat::{Handle, Visitor};
 use crate::body::wake;
@@ -127,7 +126,7 @@ impl Visit {
         self.run(|agent, _| agent.turn_once());
     }
 
-    /// Ends a [`wait`](Self::wait), from any thread.
+    /// Ends [`serve`](Self::serve), from any thread.
     pub(crate) fn waker(&mut self) -> Waker {
         self.awaited = true;
         self.visitor.clone().into()
@@ -138,22 +137,13 @@ impl Visit {
         self.awaited
     }
 
-    /// Runs the agent until the waker is used or the deadline has passed.
-    pub(crate) fn wait(&mut self, deadline: Option<Instant>) {
-        if self.agent.is_none() {
-            // It ended by accident, and told all who wait for it. What else is waited for is looked at again and again.
-            thread::sleep(Duration::from_millis(1));
-        }
-        self.run(|agent, visitor| agent.visit(visitor, deadline));
-    }
-
-    /// As [`wait`](Self::wait) with no deadline. If the waker was used already, as by a future that never sleeps, the agent
-    /// has its turn all the same.
-    pub(crate) fn serve(&mut self) {
+    /// Runs the agent until the waker is used or the deadline has passed. If the waker was used already, as by a future that
+    /// never sleeps, the agent has its turn all the same.
+    pub(crate) fn serve(&mut self, deadline: Option<Instant>) {
         if self.visitor.is_woken() {
             self.run(|agent, _| agent.pass());
         }
-        self.wait(None);
+        self.run(|agent, visitor| agent.visit(visitor, deadline));
     }
 
     /// Whether the agent ended by accident.
@@ -198,9 +188,20 @@ impl Visit {
         self.leave();
     }
 
-    /// Leaves the agent to others with all that it has to do, and runs nothing of it.
-    pub(super) fn hand_over(mut self) {
-        self.leave();
+    /// Leaves the agent to the crew with all that it has to do, and runs nothing of it. Returns whether a thread could be had:
+    /// if not, it stays here.
+    pub(super) fn lend(&mut self) -> bool {
+        let Some(agent) = self.take_agent() else { return true };
+        let handle = self.visitor.handle();
+        handle.set_held(false);
+        match crew::lend(agent) {
+            Ok(()) => true,
+            Err((_, agent)) => {
+                handle.set_held(true);
+                self.agent = Some(agent);
+                false
+            }
+        }
     }
 
     fn leave(&mut self) {

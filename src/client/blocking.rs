@@ -18,10 +18,12 @@ use crate::error::{Error, ErrorKind, TimeoutPhase};
 
 /// Sleeps until the future is ready. Works inside any runtime and inside itself.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    match block_on_with(future, &Patience::default()) {
-        Ok(output) => output,
-        Err(error) => unreachable!("endless patience ended: {error}"),
-    }
+    endless(block_on_with(future, &Patience::default()))
+}
+
+/// The result of endless patience.
+pub(crate) fn endless<T>(result: Result<T, Error>) -> T {
+    result.unwrap_or_else(|error| unreachable!("endless patience ended: {error}"))
 }
 
 /// How long to wait at most.
@@ -46,69 +48,72 @@ impl Patience {
 
 /// Sleeps until the future is ready or patience ends. The future is dropped then, which ends its transfer.
 pub(crate) fn block_on_with<F: Future>(future: F, patience: &Patience) -> Result<F::Output, Error> {
+    with_sleeper(|sleeper, waker| {
+        let mut outer = withdraw();
+        let mut future = pin!(future);
+        let mut cx = Context::from_waker(waker);
+        let _watch = patience.cancel.as_ref().map(|cancel| cancel.watch(waker));
+        loop {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+                return Ok(output);
+            }
+            patience.check()?;
+            outer.release();
+            sleeper.sleep(patience.deadline);
+        }
+    })
+}
+
+/// As [`block_on_with`] for a future that is yet to be made. As soon as a transfer starts for which an agent is free, this
+/// thread runs that instead of sleeping.
+pub(crate) fn block_on_offering<F: Future>(
+    agents: &Agents,
+    start: impl FnOnce() -> F,
+    patience: &Patience,
+) -> Result<F::Output, Error> {
+    // An agent that this thread has along further up is not run here.
+    let mut outer = withdraw();
+    outer.release();
+    let (future, mut visit) = agents.offer(None, start);
+    with_sleeper(|sleeper, sleepers| {
+        // It goes before the visit: what its end asks of the agent belongs to that.
+        let mut future = pin!(future);
+        let mut watch: Option<Watch<'_>> = None;
+        loop {
+            let visits = visit.is_some();
+            let waker = visit.as_mut().map_or_else(|| sleepers.clone(), Visit::waker);
+            if let Some(cancel) = &patience.cancel
+                && watch.as_ref().is_none_or(|watch| !watch.waker.will_wake(&waker))
+            {
+                watch = Some(cancel.watch(&waker));
+            }
+            let (poll, along) = agents.offer(visit.take(), || future.as_mut().poll(&mut Context::from_waker(&waker)));
+            visit = along.filter(|visit| !visit.is_lost());
+            if let Poll::Ready(output) = poll {
+                return Ok(output);
+            }
+            patience.check()?;
+            match &mut visit {
+                Some(visit) if visit.is_awaited() => visit.serve(patience.deadline),
+                None if !visits => sleeper.sleep(patience.deadline),
+                // An agent came along, or is gone: the future has a waker that does not wake this thread from now on, or has
+                // done so while somebody else visited the same agent.
+                _ => {}
+            }
+        }
+    })
+}
+
+/// Calls `work` with this thread's sleeper and its waker.
+fn with_sleeper<R>(work: impl FnOnce(&Sleeper, &Waker) -> R) -> R {
     thread_local! {
         /// Kept for the next wait of this thread; taken while in use, so that a wait inside a wait has its own.
         static SLEEPER: Cell<Option<(Arc<Sleeper>, Waker)>> = const { Cell::new(None) };
     }
     let (sleeper, waker) = SLEEPER.try_with(Cell::take).ok().flatten().unwrap_or_else(Sleeper::new);
-    let result = wait_for(future, patience, &waker, || sleeper.sleep(patience.deadline));
+    let result = work(&sleeper, &waker);
     let _ = SLEEPER.try_with(|slot| slot.set(Some((sleeper, waker))));
     result
-}
-
-/// As [`block_on_with`], but runs the agent meanwhile instead of sleeping.
-pub(crate) fn block_on_visiting<F: Future>(
-    mut visit: Visit,
-    future: F,
-    patience: &Patience,
-) -> Result<F::Output, Error> {
-    // The future goes first: what its end asks of the agent belongs to the visit.
-    let waker = visit.waker();
-    wait_for(future, patience, &waker, || visit.wait(patience.deadline))
-}
-
-/// Runs an agent, as soon as the future starts a transfer that one is free for, instead of sleeping.
-pub(crate) fn block_on_offering<F: Future>(agents: &Agents, future: F) -> F::Output {
-    let mut outer = withdraw();
-    outer.release();
-    let (sleeper, sleepers) = Sleeper::new();
-    // Dropped after the future, as in `block_on_visiting`.
-    let mut visit: Option<Visit> = None;
-    let mut future = pin!(future);
-    loop {
-        let visits = visit.is_some();
-        let waker = visit.as_mut().map_or_else(|| sleepers.clone(), Visit::waker);
-        let (poll, along) = agents.offer(visit.take(), || future.as_mut().poll(&mut Context::from_waker(&waker)));
-        visit = along.filter(|visit| !visit.is_lost());
-        match (poll, &mut visit) {
-            (Poll::Ready(output), _) => return output,
-            (Poll::Pending, Some(visit)) if visit.is_awaited() => visit.serve(),
-            (Poll::Pending, None) if !visits => sleeper.sleep(None),
-            // An agent came along, or is gone: the future has a waker that does not wake this thread from now on, or has done
-            // so while somebody else visited the same agent.
-            (Poll::Pending, _) => {}
-        }
-    }
-}
-
-fn wait_for<F: Future>(
-    future: F,
-    patience: &Patience,
-    waker: &Waker,
-    mut sleep: impl FnMut(),
-) -> Result<F::Output, Error> {
-    let mut outer = withdraw();
-    let mut future = pin!(future);
-    let mut cx = Context::from_waker(waker);
-    let _watch = patience.cancel.as_ref().map(|cancel| cancel.watch(waker));
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-            return Ok(output);
-        }
-        patience.check()?;
-        outer.release();
-        sleep();
-    }
 }
 
 struct Sleeper {

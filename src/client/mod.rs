@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use http::{Request, Response, Uri};
 
-use crate::agent::{Agents, withdraw};
+use crate::agent::Agents;
 use crate::body::{AsyncBody, Body};
 use crate::config::{ClientConfig, RequestConfig};
 #[cfg(feature = "script")]
@@ -238,20 +238,13 @@ impl HttpClient {
         response.and_then(|response| response).map(|response| response.map(Body::from))
     }
 
-    /// Waits for what `start` starts. An agent of this client that comes along with it is run meanwhile.
+    /// Waits for what `start` starts. An agent of this client that comes along with that, or later, is run meanwhile.
     pub(crate) fn wait_for<F: Future>(
         &self,
         patience: &Patience,
         start: impl FnOnce() -> F,
     ) -> Result<F::Output, Error> {
-        // An agent that this thread has along further up is not run here.
-        let mut outer = withdraw();
-        outer.release();
-        let (future, visit) = self.inner.agents.offer(None, start);
-        match visit {
-            Some(visit) => blocking::block_on_visiting(visit, future, patience),
-            None => blocking::block_on_with(future, patience),
-        }
+        blocking::block_on_offering(&self.inner.agents, start, patience)
     }
 
     /// Runs a future on this thread until it is ready. While it waits, the thread works on the client's transfers.
@@ -283,7 +276,7 @@ impl HttpClient {
     /// # Ok::<(), marmot::Error>(())
     /// ```
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        blocking::block_on_offering(&self.inner.agents, future)
+        blocking::endless(self.wait_for(&Patience::default(), || future))
     }
 
     /// Sends a request. The future completes with the head of the response; the body streams.

@@ -1,7 +1,7 @@
 //! Advice to the system and to malloc about memory. Neither reads nor writes any.
 
 use std::hint::black_box;
-use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The largest block that malloc is to take for a usual one.
 const USUAL: usize = 4 << 20;
@@ -30,16 +30,18 @@ pub(crate) fn expect_filling(_buffer: &mut Vec<u8>) {}
 
 /// Makes malloc keep some of the memory of bodies that were read, for the next ones.
 ///
-/// glibc gives the end of its heap back to the system as soon as 128 KiB of it are free, and twice the largest block that
-/// was freed before (`M_TRIM_THRESHOLD` in mallopt(3)): 8 bodies of 256 KiB that are dropped together are gone, and their
-/// pages have to be had anew for the next 8, which takes longer than to receive them. Freeing a larger block, once, teaches
-/// it better. A program that sets the threshold itself keeps what it set, and other allocators do not care.
+/// glibc gives the end of its heap back to the system as soon as 128 KiB of it are free, or twice the largest block of its
+/// own mapping that was freed before (`M_TRIM_THRESHOLD` and `M_MMAP_THRESHOLD` in mallopt(3)): 8 bodies of 256 KiB that are
+/// dropped together are gone, and their pages have to be had anew for the next 8, which takes longer than to receive them.
+/// Freeing a larger block, once, teaches it better, unless the heap already has so much free. A program that sets either
+/// threshold keeps what it set, and other allocators do not care.
 pub(crate) fn keep_freed() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let mut block = Vec::<u8>::new();
-        if block.try_reserve_exact(USUAL).is_ok() {
-            drop(black_box(block));
-        }
-    });
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if DONE.load(Ordering::Relaxed) || DONE.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let mut block = Vec::<u8>::new();
+    if block.try_reserve_exact(USUAL).is_ok() {
+        drop(black_box(block));
+    }
 }

@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::executor::block_on;
-use futures::future::{Either, join_all, select};
+use futures::future::{Either, select};
 use futures::io::AsyncReadExt;
 use futures::stream::StreamExt;
 use marmot::prelude::*;
 use marmot::{AsyncBody, Body, ErrorKind};
 
-use crate::alone::is_alone;
 use crate::support::{Server, pattern};
 
 /// Polls a future for a while and drops it.
@@ -251,7 +250,7 @@ fn request_bodies_are_compressed_where_that_is_asked_for() {
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[test]
 fn memory_of_bodies_is_kept_for_the_next_ones() {
-    if !is_alone("bodies::memory_of_bodies_is_kept_for_the_next_ones") {
+    if !crate::alone::is_alone("bodies::memory_of_bodies_is_kept_for_the_next_ones") {
         return;
     }
     const AT_ONCE: usize = 8;
@@ -261,7 +260,7 @@ fn memory_of_bodies_is_kept_for_the_next_ones() {
     let url = server.url(&format!("/bytes/{LENGTH}"));
     let round = || {
         let all = (0..AT_ONCE).map(async |_| client.get_async(&url).await.unwrap().bytes().await.unwrap());
-        let all = client.block_on(join_all(all));
+        let all = client.block_on(futures::future::join_all(all));
         assert!(all.iter().all(|body| body.len() == LENGTH));
     };
     round();

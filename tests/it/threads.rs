@@ -1,5 +1,6 @@
 //! Which threads run agents, and how many agents a client has. What agents do is in `agents.rs`.
 
+use std::cell::RefCell;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, mpsc};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures::executor::block_on;
 use futures::future::{join_all, try_join_all};
 use http::StatusCode;
-use marmot::config::CaCertificates;
+use marmot::config::{CaCertificates, RedirectPolicy, RetryPolicy};
 use marmot::handler::{Control, Decoder, Handler, Next};
 use marmot::prelude::*;
 use marmot::{Body, Error, ErrorKind, Response, ResponseFuture};
@@ -177,7 +178,8 @@ fn a_caller_inside_of_a_handler_runs_another_agent() {
             Next::read()
         }
         fn on_response(&mut self, _: Response<()>) -> Next {
-            self.2 = self.0.get(&self.1).ok().map(|response| response.status().as_u16());
+            let request = Request::get(&self.1).redirect_policy(RedirectPolicy::Follow).retry(RetryPolicy::default());
+            self.2 = self.0.send(request.body(()).unwrap()).ok().map(|response| response.status().as_u16());
             Next::read()
         }
         fn on_response_readable(&mut self, decoder: &mut Decoder<'_>) -> Next {
@@ -191,6 +193,12 @@ fn a_caller_inside_of_a_handler_runs_another_agent() {
     let nested = outer.drive(Request::get(server.url("/get")).body(()).unwrap(), nested).wait().unwrap();
     assert_eq!(nested.2, Some(200));
     assert_eq!(outer.get(server.url("/get")).unwrap().status(), 200, "the outer agent is none the worse");
+    // What is sent again is as well for an agent that this thread can run.
+    for path in ["/redirect/3", "/status/503"] {
+        let nested = Nested(outer.clone(), server.url(path), None);
+        let nested = outer.drive(Request::get(server.url("/get")).body(()).unwrap(), nested).wait().unwrap();
+        assert_eq!(nested.2, Some(if path == "/status/503" { 503 } else { 200 }));
+    }
 
     // Of the same client too, whoever runs its agent: it would wait for itself.
     let nginx = Nginx::start().unwrap_or_else(|why| panic!("{why}"));
@@ -465,22 +473,49 @@ fn a_thread_whose_agent_nobody_joins_takes_another_one_as_soon_as_it_can() {
         return;
     }
     let server = Server::faults();
+    // Those that are left to the crew end there.
+    let end = Instant::now() + Duration::from_secs(60);
+    beside_a_slow_one(&server, |_, elsewhere| {
+        assert!(Instant::now() < end);
+        elsewhere == 0
+    });
+}
+
+#[test]
+fn a_thread_keeps_its_agent_where_there_is_no_thread_for_it() {
+    if !is_alone("threads::a_thread_keeps_its_agent_where_there_is_no_thread_for_it") {
+        return;
+    }
+    let server = Server::faults();
+    let mut asked = 0;
+    beside_a_slow_one(&server, |start, elsewhere| {
+        asked += 1;
+        // The server has a thread for each connection by then.
+        if asked == 25 {
+            forbid_threads();
+        }
+        assert_eq!(elsewhere, 0);
+        // The other agent is free for much longer than it takes to see that this one has too much to do.
+        start.elapsed() < Duration::from_secs(2)
+    });
+}
+
+/// Sends requests on this thread while another thread has the client's first agent in hand, for 300 ms, and until it is no
+/// longer to `go_on`. That is told when it began, and how many were answered on other threads. None may fail.
+fn beside_a_slow_one(server: &Server, go_on: impl FnMut(Instant, usize) -> bool) {
     // One that is told how many agents to have has no others.
     let client = HttpClient::new().unwrap();
     let slow = thread::spawn({
         let (client, url) = (client.clone(), server.url("/delay/300"));
-        // Has the first agent in hand.
         move || client.get(url).unwrap().status()
     });
     assert!(server.wait_for_heads(1, Duration::from_secs(10)));
     let this = Some(thread::current().id());
-    let end = Instant::now() + Duration::from_secs(60);
+    let (start, go_on) = (Instant::now(), RefCell::new(go_on));
     let (url, elsewhere) = (server.url("/no-content"), AtomicUsize::new(0));
     client.block_on(async {
         let lanes = (0..8).map(async |_| {
-            // More than are under way when it takes the other agent.
-            while elsewhere.load(Relaxed) < 30 {
-                assert!(Instant::now() < end);
+            while go_on.borrow_mut()(start, elsewhere.load(Relaxed)) {
                 let (driving, seen) = probe(&client, &url, Duration::from_millis(5));
                 driving.await.unwrap();
                 elsewhere.fetch_add(usize::from(*seen.lock().unwrap() != this), Relaxed);
@@ -489,6 +524,22 @@ fn a_thread_whose_agent_nobody_joins_takes_another_one_as_soon_as_it_can() {
         join_all(lanes).await
     });
     assert_eq!(slow.join().unwrap(), StatusCode::OK);
+}
+
+/// From now on this process gets no more threads.
+#[allow(unsafe_code, reason = "std neither limits threads nor changes users")]
+fn forbid_threads() {
+    const NOBODY: libc::uid_t = 65534;
+    let limit = libc::rlimit { rlim_cur: 1, rlim_max: 1 };
+    // SAFETY: touches no memory.
+    if unsafe { libc::geteuid() } == 0 {
+        // The limit does not hold for root.
+        // SAFETY: touches no memory. What this process may do concerns no other test.
+        assert_eq!(unsafe { libc::setuid(NOBODY) }, 0);
+    }
+    // SAFETY: `limit` is readable and of the type that the call expects.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NPROC, &raw const limit) }, 0);
+    assert!(thread::Builder::new().spawn(|| {}).is_err());
 }
 
 #[test]
