@@ -48,20 +48,20 @@ impl Patience {
 
 /// Sleeps until the future is ready or patience ends. The future is dropped then, which ends its transfer.
 pub(crate) fn block_on_with<F: Future>(future: F, patience: &Patience) -> Result<F::Output, Error> {
-    with_sleeper(|sleeper, waker| {
-        let mut outer = withdraw();
-        let mut future = pin!(future);
-        let mut cx = Context::from_waker(waker);
-        let _watch = patience.cancel.as_ref().map(|cancel| cancel.watch(waker));
-        loop {
-            if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-                return Ok(output);
-            }
-            patience.check()?;
-            outer.release();
-            sleeper.sleep(patience.deadline);
+    let mut outer = withdraw();
+    let mut sleeping = Sleeping::default();
+    let (sleeper, waker) = sleeping.get();
+    let mut future = pin!(future);
+    let mut cx = Context::from_waker(waker);
+    let _watch = patience.cancel.as_ref().map(|cancel| cancel.watch(waker));
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return Ok(output);
         }
-    })
+        patience.check()?;
+        outer.release();
+        sleeper.sleep(patience.deadline);
+    }
 }
 
 /// As [`block_on_with`] for a future that is yet to be made. As soon as a transfer starts for which an agent is free, this
@@ -74,46 +74,56 @@ pub(crate) fn block_on_offering<F: Future>(
     // An agent that this thread has along further up is not run here.
     let mut outer = withdraw();
     outer.release();
+    let mut sleeping = Sleeping::default();
     let (future, mut visit) = agents.offer(None, start);
-    with_sleeper(|sleeper, sleepers| {
-        // It goes before the visit: what its end asks of the agent belongs to that.
-        let mut future = pin!(future);
-        let mut watch: Option<Watch<'_>> = None;
-        loop {
-            let visits = visit.is_some();
-            let waker = visit.as_mut().map_or_else(|| sleepers.clone(), Visit::waker);
-            if let Some(cancel) = &patience.cancel
-                && watch.as_ref().is_none_or(|watch| !watch.waker.will_wake(&waker))
-            {
-                watch = Some(cancel.watch(&waker));
-            }
-            let (poll, along) = agents.offer(visit.take(), || future.as_mut().poll(&mut Context::from_waker(&waker)));
-            visit = along.filter(|visit| !visit.is_lost());
-            if let Poll::Ready(output) = poll {
-                return Ok(output);
-            }
-            patience.check()?;
-            match &mut visit {
-                Some(visit) if visit.is_awaited() => visit.serve(patience.deadline),
-                None if !visits => sleeper.sleep(patience.deadline),
-                // An agent came along, or is gone: the future has a waker that does not wake this thread from now on, or has
-                // done so while somebody else visited the same agent.
-                _ => {}
-            }
+    // It goes before the visit: what its end asks of the agent belongs to that.
+    let mut future = pin!(future);
+    let mut watch: Option<Watch<'_>> = None;
+    loop {
+        let visits = visit.is_some();
+        let waker = visit.as_mut().map_or_else(|| sleeping.get().1.clone(), Visit::waker);
+        if let Some(cancel) = &patience.cancel
+            && watch.as_ref().is_none_or(|watch| !watch.waker.will_wake(&waker))
+        {
+            watch = Some(cancel.watch(&waker));
         }
-    })
+        let (poll, along) = agents.offer(visit.take(), || future.as_mut().poll(&mut Context::from_waker(&waker)));
+        visit = along.filter(|visit| !visit.is_lost());
+        if let Poll::Ready(output) = poll {
+            return Ok(output);
+        }
+        patience.check()?;
+        match &mut visit {
+            Some(visit) if visit.is_awaited() => visit.serve(patience.deadline),
+            None if !visits => sleeping.get().0.sleep(patience.deadline),
+            // An agent came along, or is gone: the future has a waker that does not wake this thread from now on, or has done
+            // so while somebody else visited the same agent.
+            _ => {}
+        }
+    }
 }
 
-/// Calls `work` with this thread's sleeper and its waker.
-fn with_sleeper<R>(work: impl FnOnce(&Sleeper, &Waker) -> R) -> R {
-    thread_local! {
-        /// Kept for the next wait of this thread; taken while in use, so that a wait inside a wait has its own.
-        static SLEEPER: Cell<Option<(Arc<Sleeper>, Waker)>> = const { Cell::new(None) };
+/// This thread's sleeper and its waker, once somebody sleeps. A wait inside a wait has its own.
+#[derive(Default)]
+struct Sleeping(Option<(Arc<Sleeper>, Waker)>);
+
+thread_local! {
+    /// Kept for the next wait of this thread.
+    static SLEEPER: Cell<Option<(Arc<Sleeper>, Waker)>> = const { Cell::new(None) };
+}
+
+impl Sleeping {
+    fn get(&mut self) -> &(Arc<Sleeper>, Waker) {
+        self.0.get_or_insert_with(|| SLEEPER.try_with(Cell::take).ok().flatten().unwrap_or_else(Sleeper::new))
     }
-    let (sleeper, waker) = SLEEPER.try_with(Cell::take).ok().flatten().unwrap_or_else(Sleeper::new);
-    let result = work(&sleeper, &waker);
-    let _ = SLEEPER.try_with(|slot| slot.set(Some((sleeper, waker))));
-    result
+}
+
+impl Drop for Sleeping {
+    fn drop(&mut self) {
+        if let Some(kept) = self.0.take() {
+            let _ = SLEEPER.try_with(|sleeper| sleeper.set(Some(kept)));
+        }
+    }
 }
 
 struct Sleeper {
