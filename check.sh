@@ -129,6 +129,9 @@ CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}/openssl" cargo test --no-defa
     --features static-curl,http2,openssl,gzip,brotli,zstd,json,text-decoding --test it -- tls:: proxies::
 
 step "examples"
+# First built, so that the time limits are those of the programs alone.
+cargo build --quiet --all-features --examples
+cargo build --quiet --all-features
 for example in examples/*.rs; do
     name="$(basename "$example" .rs)"
     echo "-- $name"
