@@ -143,7 +143,7 @@ timeout 60 cargo run --quiet --all-features -- demo >/dev/null
 step "memory"
 # libcurl, the callbacks and the hand-over between threads under valgrind: no error, nothing lost.
 binary="$(cargo test --no-run --test it --message-format=json 2>/dev/null | grep -o '"executable":"[^"]*/it-[^"]*"' | tail -n 1 | cut -d'"' -f4)"
-timeout 900 valgrind --quiet --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite \
+timeout 900 valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
     --suppressions=tests/valgrind.supp --fair-sched=yes \
     "$binary" --test-threads=2 basics:: handler:: redirects::
 
