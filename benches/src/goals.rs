@@ -1,7 +1,11 @@
-//! What marmot has to reach beside others, and whether it did: data and one comparison. Measures nothing.
+//! What marmot has to reach beside others, and whether it did, here and elsewhere: data and one comparison. Measures nothing.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use crate::record::{Metric, Record};
-use crate::results::{Cell, Table, digits};
+use crate::results::{self, Cell, Table, digits};
 
 /// A peer's figure in a scenario, and what bounds it: from above, or from below where more is better.
 pub struct Goal {
@@ -94,6 +98,11 @@ impl Goal {
         figures.reduce(if self.metric.more_is_better() { f64::max } else { f64::min })
     }
 
+    /// Names it in a file.
+    fn key(&self) -> String {
+        format!("{} {} {} {:?}", self.scenario, self.peer, self.metric.label(), self.bound)
+    }
+
     fn text(&self, record: &Record) -> String {
         let direction = if self.metric.more_is_better() { "at least" } else { "at most" };
         let bound = match self.bound {
@@ -112,20 +121,60 @@ fn is_raw(peer: &str) -> bool {
     peer.starts_with("raw-")
 }
 
-/// The last cell of a goal that is reached.
-pub const HELD: &str = "held";
+/// What was reached on one machine: a file that outlives the runs on other ones, to be shown beside them.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Reached {
+    /// As of the last run there.
+    pub machine: String,
+    pub date: String,
+    /// By [`Goal::key`].
+    pub goals: BTreeMap<String, Figure>,
+}
 
-/// One row for each goal whose scenario was measured.
-pub fn table(records: &[Record]) -> Table {
-    let mut table = Table::new("Goals", &["scenario", "who", "goal", "measured", "raw curl there", ""]);
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Figure {
+    pub measured: f64,
+    pub held: bool,
+}
+
+impl Reached {
+    /// Takes over what was measured of a scenario.
+    pub fn update(&mut self, record: &Record) {
+        (self.machine, self.date) = (record.machine.clone(), record.date.clone());
+        for goal in GOALS.iter().filter(|goal| goal.scenario == record.scenario) {
+            match goal.judge(record) {
+                Some((measured, held)) => self.goals.insert(goal.key(), Figure { measured, held }),
+                None => self.goals.remove(&goal.key()),
+            };
+        }
+        self.goals.retain(|key, _| GOALS.iter().any(|goal| goal.key() == *key));
+    }
+
+    /// How many are held.
+    pub fn held(&self) -> usize {
+        self.goals.values().filter(|figure| figure.held).count()
+    }
+}
+
+/// One row for each goal whose scenario was measured; a column for each machine of `elsewhere`.
+pub fn table(records: &[Record], elsewhere: &[Reached]) -> Table {
+    let others = elsewhere.iter().map(|other| results::processor(&other.machine));
+    let columns = ["scenario", "who", "goal", "measured", "raw curl there", ""].into_iter().chain(others);
+    let mut table = Table::new("Goals", &columns.collect::<Vec<_>>());
     for goal in GOALS {
         let Some(record) = records.iter().find(|record| record.scenario == goal.scenario) else { continue };
         let (measured, verdict) = match goal.judge(record) {
-            Some((figure, held)) => (Cell::from(figure), if held { HELD } else { "**not held**" }),
+            Some((figure, held)) => (Cell::from(figure), if held { "held" } else { "**not held**" }),
             None => ("-".into(), "not measured"),
         };
         let raw = goal.raw(record).map_or("-".into(), Cell::from);
-        table.row([goal.scenario.into(), goal.peer.into(), goal.text(record).into(), measured, raw, verdict.into()]);
+        let row = [goal.scenario.into(), goal.peer.into(), goal.text(record).into(), measured, raw, verdict.into()];
+        let others = elsewhere.iter().map(|other| match other.goals.get(&goal.key()) {
+            Some(Figure { measured, held: true }) => Cell::from(*measured),
+            Some(Figure { measured, held: false }) => format!("**{}**", digits(*measured)).into(),
+            None => "-".into(),
+        });
+        table.row(row.into_iter().chain(others));
     }
     table
 }

@@ -111,7 +111,7 @@ fn measure(scenarios: &[&'static Scenario], plan: &Plan, save: bool, json: Optio
         }
         records.push(record);
     }
-    println!("{}", marmot_bench::goals::table(&records));
+    println!("{}", marmot_bench::goals::table(&records, &[]));
     if let Some(file) = json {
         fs::write(file, serde_json::to_string_pretty(&records)? + "\n")?;
     }

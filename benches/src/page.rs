@@ -1,19 +1,23 @@
 //! RESULTS.md and its pictures, made from all result files. Measures nothing, and has no figure of its own.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::fs;
 use std::io;
 use std::path::Path;
 
 use crate::draw;
-use crate::goals;
+use crate::goals::{self, Reached};
 use crate::record::{Record, better, family};
 use crate::report;
-use crate::results::{Cell, Part, Table, digits, folder};
+use crate::results::{self, Cell, Part, Table, digits, folder};
 use crate::scenarios;
 
 /// Parts in the order of the page; any other ones follow by name.
 const PARTS: [&str; 5] = ["curves", "scale", "service", "instructions", "footprint"];
+
+/// A folder of the result files: what each machine has reached.
+const MACHINES: &str = "machines";
 
 /// The end of the page, which no measurement changes.
 const HOW: &str = include_str!("how.md");
@@ -28,7 +32,8 @@ pub fn write() -> io::Result<()> {
         .flatten()
         .collect();
     let parts = parts()?;
-    let text = page(&records, &parts).map_err(io::Error::other)?;
+    let elsewhere = reached(&records)?;
+    let text = page(&records, &elsewhere, &parts).map_err(io::Error::other)?;
     for record in &records {
         if let Some(scenario) = record.scenario() {
             picture(scenario.name, &draw::bars(scenario, record)?)?;
@@ -59,6 +64,31 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     }
 }
 
+/// What was reached on other machines than the first record's. Keeps what is new for each machine.
+fn reached(records: &[Record]) -> io::Result<Vec<Reached>> {
+    let mut all = BTreeMap::new();
+    fs::create_dir_all(folder().join(MACHINES))?;
+    for entry in fs::read_dir(folder().join(MACHINES))? {
+        let path = entry?.path();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        all.insert(name, read::<Reached>(&path)?.unwrap_or_default());
+    }
+    for record in records {
+        all.entry(file_name(&record.machine)).or_default().update(record);
+    }
+    for (name, reached) in &all {
+        results::write(&format!("{MACHINES}/{name}"), reached)?;
+    }
+    let here = records.first().map(|record| file_name(&record.machine));
+    Ok(all.into_iter().filter(|(name, _)| here.as_ref() != Some(name)).map(|(_, reached)| reached).collect())
+}
+
+/// Its processor and the number of cores, without what a file's name should not have.
+fn file_name(machine: &str) -> String {
+    let words = machine.split(" cores").next().unwrap_or_default().split(|one: char| !one.is_alphanumeric());
+    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-").to_lowercase()
+}
+
 fn parts() -> io::Result<Vec<(String, Part)>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder())? {
@@ -73,7 +103,7 @@ fn parts() -> io::Result<Vec<(String, Part)>> {
     names.into_iter().filter_map(|name| read(name).transpose()).collect()
 }
 
-fn page(records: &[Record], parts: &[(String, Part)]) -> Result<String, fmt::Error> {
+fn page(records: &[Record], elsewhere: &[Reached], parts: &[(String, Part)]) -> Result<String, fmt::Error> {
     let mut page = String::from("# Results\n\n");
     writeln!(
         page,
@@ -96,9 +126,19 @@ fn page(records: &[Record], parts: &[(String, Part)]) -> Result<String, fmt::Err
     writeln!(page, "{}", standing(records))?;
 
     writeln!(page, "## Goals\n")?;
-    let goals = goals::table(records);
-    let held = goals.rows.iter().filter(|row| row.last() == Some(&Cell::from(goals::HELD))).count();
-    writeln!(page, "{held} of {} are held in the runs shown here.\n\n{goals}", goals.rows.len())?;
+    let mut here = Reached::default();
+    records.iter().for_each(|record| here.update(record));
+    let goals = goals::table(records, elsewhere);
+    writeln!(page, "{} of {} are held in the runs shown here.\n\n{goals}", here.held(), goals.rows.len())?;
+    for other in elsewhere {
+        let Reached { machine, date, goals } = other;
+        let held = other.held();
+        writeln!(
+            page,
+            "On another machine {held} of {} were held, the others are bold: {machine}, {date}.\n",
+            goals.len()
+        )?;
+    }
     writeln!(
         page,
         "\"raw curl there\" is what the best of the hand-written libcurl loops has in place of the measured figure. Where that \

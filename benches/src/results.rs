@@ -237,6 +237,11 @@ pub fn machine() -> String {
     )
 }
 
+/// The first part of what [`machine`] says.
+pub fn processor(machine: &str) -> &str {
+    machine.split(',').next().unwrap_or(machine)
+}
+
 /// The compiler, libcurl and the peers, with their versions.
 pub fn software() -> String {
     let locked = |name: &str| {
