@@ -2,12 +2,12 @@
 //!
 //! An agent needs a thread only while it has work. A thread whose agent has come to rest stays for a few seconds and takes
 //! the next agent that somebody lends it, of whatever client: cheaper than a new thread, and no more of them than agents at
-//! work at once. The crew also looks after agents that have rested for a while but have connections open.
+//! work at once.
 
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,8 +15,6 @@ use crate::ffi::fork;
 
 /// How long a thread stays without an agent.
 const LINGER: Duration = Duration::from_secs(5);
-/// How often agents are looked for that have rested for long enough.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// What a thread runs: an agent.
 pub(super) trait Run: Send {
@@ -25,24 +23,6 @@ pub(super) trait Run: Send {
 
     /// Works until there is nothing to do.
     fn run(self: Box<Self>);
-
-    /// Works, and stays to look after idle connections until there are none; or goes, if it was to stay no longer.
-    fn watch(self: Box<Self>);
-}
-
-/// Where an agent rests.
-pub(super) trait Place: Send + Sync {
-    /// Takes the agent away if it has rested for long enough.
-    fn take_rested(&self) -> Rested;
-}
-
-/// An answer of [`Place::take_rested`].
-pub(super) enum Rested {
-    /// Somebody runs it.
-    Away,
-    /// It has come to rest lately.
-    Lately,
-    Taken(Box<dyn Run>),
 }
 
 struct Crew {
@@ -50,13 +30,11 @@ struct Crew {
     jobs: VecDeque<Box<dyn Run>>,
     /// Threads that wait for an agent and were not told to take one.
     free: usize,
-    /// Places whose agents have idle connections, or are to go.
-    watched: Vec<Weak<dyn Place>>,
     /// The process that the threads are of.
     generation: u64,
 }
 
-static CREW: Mutex<Crew> = Mutex::new(Crew { jobs: VecDeque::new(), free: 0, watched: Vec::new(), generation: 0 });
+static CREW: Mutex<Crew> = Mutex::new(Crew { jobs: VecDeque::new(), free: 0, generation: 0 });
 static CALL: Condvar = Condvar::new();
 
 fn lock() -> MutexGuard<'static, Crew> {
@@ -64,8 +42,7 @@ fn lock() -> MutexGuard<'static, Crew> {
     let generation = fork::generation();
     if crew.generation != generation {
         // Threads do not live on in a forked child, and its parent's agents are not to be touched.
-        let parents =
-            std::mem::replace(&mut *crew, Crew { jobs: VecDeque::new(), free: 0, watched: Vec::new(), generation });
+        let parents = std::mem::replace(&mut *crew, Crew { jobs: VecDeque::new(), free: 0, generation });
         std::mem::forget(parents);
     }
     crew
@@ -102,17 +79,6 @@ pub(super) fn lend<R: Run + 'static>(agent: Box<R>) -> Result<(), (io::Error, Bo
     started.or_else(back)
 }
 
-/// Looks after the idle connections of the agent that rests there, once it has rested for long enough.
-pub(super) fn look_after(place: Weak<dyn Place>) {
-    let mut crew = lock();
-    crew.watched.push(place);
-    if crew.watched.len() == 1 && crew.free == 0 {
-        drop(crew);
-        // Without a thread idle connections wait for the next request, which finds out about them.
-        let _ = start(|| {});
-    }
-}
-
 /// Starts a thread that works and then waits for agents.
 fn start(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let thread = thread::Builder::new().name("marmot-agent".into()).spawn(move || {
@@ -141,46 +107,10 @@ fn stay() {
             since = Instant::now();
             continue;
         }
-        if let Some(agent) = crew.rested() {
-            crew.free -= 1;
-            let more = crew.free == 0 && !crew.watched.is_empty();
-            drop(crew);
-            if more {
-                // The others want somebody as well.
-                let _ = start(|| {});
-            }
-            guarded(|| agent.watch());
-            crew = lock();
-            crew.free += 1;
-            since = Instant::now();
-            continue;
-        }
-        if since.elapsed() >= LINGER && crew.watched.is_empty() {
+        if since.elapsed() >= LINGER {
             crew.free -= 1;
             return;
         }
-        let patience = if crew.watched.is_empty() { LINGER } else { LOOK };
-        crew = CALL.wait_timeout(crew, patience).unwrap_or_else(PoisonError::into_inner).0;
-    }
-}
-
-impl Crew {
-    /// An agent that has rested for so long that somebody should look after its connections.
-    fn rested(&mut self) -> Option<Box<dyn Run>> {
-        let mut found = None;
-        self.watched.retain(|place| {
-            if found.is_some() {
-                return true;
-            }
-            match place.upgrade().map(|place| place.take_rested()) {
-                None | Some(Rested::Away) => false,
-                Some(Rested::Lately) => true,
-                Some(Rested::Taken(agent)) => {
-                    found = Some(agent);
-                    false
-                }
-            }
-        });
-        found
+        crew = CALL.wait_timeout(crew, LINGER).unwrap_or_else(PoisonError::into_inner).0;
     }
 }

@@ -6,7 +6,7 @@
 //! caller is woken once a turn at most, after the turn.
 //!
 //! An agent has a thread only while it has something to do: one of the [`crew`], or that of a caller who waits ([`visit`]).
-//! The crew also looks after the idle connections of agents that rest ([`sweep`]).
+//! The [`lookout`] looks after the idle connections of agents that rest ([`sweep`]).
 //!
 //! [`Agents`] makes the first agent with the first request, more of them when the [`meter`]s say that those there are keep
 //! a core busy each and as long as that helps ([`growth`]), and a new one should one ever end by accident. A caller who
@@ -21,6 +21,7 @@ mod crew;
 mod extras;
 mod growth;
 mod kept;
+mod lookout;
 mod message;
 mod meter;
 mod room;

@@ -13,6 +13,7 @@ use slab::Slab;
 use super::Limits;
 use super::crew::{self, Run};
 use super::kept::Kept;
+use super::lookout::Tend;
 use super::message::{Counters, Message, Report};
 use super::meter::Meter;
 use super::room::{self, Room};
@@ -44,6 +45,10 @@ const A_REQUEST: u64 = 64 << 10;
 
 /// How long an agent rests before somebody looks after its idle connections.
 const REST: Duration = Duration::from_secs(1);
+
+/// How often one that tends to its idle connections looks at its sockets, at most: libcurl is asked about them by the first
+/// look, and has its answer with the next.
+const PASSES: usize = 4;
 
 /// What becomes of an agent that has rested for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,8 +214,8 @@ impl Agent {
         })
     }
 
-    /// Works on a thread of the crew until there is nothing to do. `watching`: stays as long as connections are open.
-    fn work(mut self: Box<Self>, mut watching: bool) {
+    /// Works on a thread of the crew until there is nothing to do.
+    fn work(mut self: Box<Self>) {
         let mut ledger = sockets::open_ledger(std::mem::take(&mut self.ledger));
         self.handle.set_held(true);
         loop {
@@ -218,8 +223,7 @@ impl Agent {
             if self.is_done() {
                 return;
             }
-            watching &= self.transfers.is_empty() && sockets::open() > 0;
-            if self.is_idle() && !watching {
+            if self.is_idle() {
                 self.ledger = ledger.close();
                 self.handle.set_held(false);
                 match self.rest() {
@@ -685,14 +689,31 @@ impl Run for Agent {
     fn run(self: Box<Self>) {
         // Outside of what may panic: whoever is told that the agent is lost finds it gone.
         let _deferring = wake::defer();
-        self.work(false);
+        self.work();
+    }
+}
+
+impl Tend for Agent {
+    fn is_due(&self) -> bool {
+        self.stay != Stay::On || self.selector.is_restless()
     }
 
-    fn watch(self: Box<Self>) {
+    fn tend(mut self: Box<Self>) {
         if self.stay != Stay::On {
             return;
         }
+        // Outside of what may panic: whoever is told that the agent is lost finds it gone.
         let _deferring = wake::defer();
-        self.work(true);
+        for _ in 0..PASSES {
+            // What has come meanwhile is for a thread of the crew: it may call its callers' code.
+            self.with_ledger(|agent| {
+                agent.wait(None, || false);
+                agent.turn_with(0);
+            });
+            if self.is_idle() {
+                break;
+            }
+        }
+        self.leave();
     }
 }

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::crew::{self, Place, Rested, Run};
+use super::crew::{self, Run};
+use super::lookout::{self, Place, Seen, Tend};
 use super::message::Message;
 use super::meter::{WINDOW, Work};
 use crate::body::wake::Due;
@@ -77,6 +78,9 @@ impl<A> Drop for Seat<A> {
     fn drop(&mut self) {
         // The agent held this seat, and closed its sockets when it went.
         Poll::keep(&self.poll);
+        if *self.looked_after.get_mut() {
+            lookout::forget();
+        }
     }
 }
 
@@ -108,7 +112,7 @@ impl<A> Seat<A> {
     }
 }
 
-impl<A: Run + 'static> Handle<A> {
+impl<A: Run + Tend + 'static> Handle<A> {
     /// A seat for an agent that is yet to be made; it is awake until it [rests](Self::rest). After so much `rest` somebody
     /// looks after it.
     pub(super) fn new(rest: Duration) -> std::io::Result<(Self, Receiver<Message>)> {
@@ -225,7 +229,7 @@ impl<A: Run + 'static> Handle<A> {
         *place = Some(Resting { agent, since: Instant::now() });
         drop(place);
         if looked_after && !self.0.looked_after.swap(true, Ordering::Relaxed) {
-            crew::look_after(Arc::downgrade(&(self.0.clone() as Arc<dyn Place>)));
+            lookout::look_after(Arc::downgrade(&(self.0.clone() as Arc<dyn Place>)));
         }
         None
     }
@@ -275,20 +279,21 @@ impl<A: Run + 'static> Handle<A> {
     }
 }
 
-impl<A: Run + 'static> Place for Seat<A> {
-    fn take_rested(&self) -> Rested {
+impl<A: Run + Tend + 'static> Place for Seat<A> {
+    fn poll(&self) -> &Arc<Poll> {
+        &self.poll
+    }
+
+    fn look(&self, heard: bool) -> Seen {
         let mut place = self.lock();
         match &*place {
-            Some(resting) if resting.since.elapsed() < self.rest => return Rested::Lately,
-            Some(_) => {}
-            None => {
-                self.looked_after.store(false, Ordering::Relaxed);
-                return Rested::Away;
-            }
+            Some(resting) if resting.since.elapsed() < self.rest => return Seen::Lately,
+            Some(resting) if !heard && !resting.agent.is_due() => return Seen::Quiet,
+            _ => self.looked_after.store(false, Ordering::Relaxed),
         }
-        self.looked_after.store(false, Ordering::Relaxed);
+        let Some(resting) = place.take() else { return Seen::Away };
         self.state.store(AWAKE, Ordering::SeqCst);
-        place.take().map_or(Rested::Away, |resting| Rested::Taken(resting.agent))
+        Seen::Due(resting.agent)
     }
 }
 
@@ -297,7 +302,7 @@ struct SlotWaker<A> {
     slot: usize,
 }
 
-impl<A: Run + 'static> Wake for SlotWaker<A> {
+impl<A: Run + Tend + 'static> Wake for SlotWaker<A> {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -313,7 +318,7 @@ pub(super) struct Visitor<A> {
     woken: AtomicBool,
 }
 
-impl<A: Run + 'static> Visitor<A> {
+impl<A: Run + Tend + 'static> Visitor<A> {
     pub(super) fn new(handle: Handle<A>) -> Arc<Self> {
         Arc::new(Self { handle, woken: AtomicBool::new(false) })
     }
@@ -332,7 +337,7 @@ impl<A: Run + 'static> Visitor<A> {
     }
 }
 
-impl<A: Run + 'static> Wake for Visitor<A> {
+impl<A: Run + Tend + 'static> Wake for Visitor<A> {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }

@@ -5,6 +5,7 @@
 //! Elsewhere `polling` does all of it.
 
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -74,10 +75,17 @@ impl Poll {
         })
     }
 
+    /// By which another poller can listen to this one, as to a socket: it is readable while a [`wait`](Self::wait) would
+    /// hear something.
+    pub(crate) fn descriptor(&self) -> Socket {
+        self.poller.as_fd().as_raw_fd()
+    }
+
     /// Registers a socket.
     pub(crate) fn register(&self, socket: Socket, readable: bool, writable: bool) -> io::Result<()> {
         let event = Event::new(socket as usize, readable, writable);
-        // SAFETY: the descriptor is open: libcurl just named it, and tells `sockets::closed` before it goes.
+        // SAFETY: the descriptor is open: libcurl just named it, and tells `sockets::closed` before it goes; or it is
+        // another poller's, which the caller has in hand and keeps until it is unregistered.
         unsafe { self.poller.add_with_mode(socket, event, PollMode::Level) }
     }
 
@@ -101,7 +109,7 @@ impl Poll {
 mod bell {
     use super::{Duration, Event, Heard, Poll, PollMode, Poller, Socket, io};
     use std::mem::MaybeUninit;
-    use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
     /// How the bell is called among the sockets.
     const KEY: usize = usize::MAX - 1;
@@ -141,7 +149,7 @@ mod bell {
             let milliseconds =
                 timeout.map_or(-1, |timeout| i32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
             let mut events = [const { MaybeUninit::<libc::epoll_event>::uninit() }; AT_ONCE];
-            let epoll = self.poller.as_fd().as_raw_fd();
+            let epoll = self.descriptor();
             // SAFETY: the epoll instance lives in `self`; the kernel writes at most AT_ONCE events.
             let count = unsafe { libc::epoll_wait(epoll, events.as_mut_ptr().cast(), AT_ONCE as i32, milliseconds) };
             let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;

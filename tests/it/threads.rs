@@ -65,16 +65,55 @@ fn blocking_calls_run_the_agent_themselves() {
         client.get(server.url("/no-content")).unwrap();
     }
     assert_eq!(server.accepted(), 1);
-    // The one that will look after the idle connection.
-    let end = Instant::now() + Duration::from_secs(10);
-    while threads("marmot-agent") == 0 {
-        assert!(Instant::now() < end);
-    }
     drop(client);
     for _ in 0..20 {
         HttpClient::new().unwrap().get(server.url("/no-content")).unwrap();
     }
-    assert!(threads("marmot-agent") <= 2, "{}", threads("marmot-agent"));
+    assert_eq!(threads("marmot-agent"), 0);
+}
+
+#[test]
+fn one_thread_looks_after_the_idle_connections_of_all_clients() {
+    if !is_alone("threads::one_thread_looks_after_the_idle_connections_of_all_clients") {
+        return;
+    }
+    let wait_for = |lookouts| {
+        let end = Instant::now() + Duration::from_secs(20);
+        while threads("marmot-lookout") != lookouts {
+            assert!(Instant::now() < end, "{lookouts}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    };
+    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let server = Server::faults();
+    let before = descriptors();
+    let this = Some(thread::current().id());
+    let clients: Vec<HttpClient> = (0..10).map(|_| HttpClient::new().unwrap()).collect();
+    for round in 1..=3 {
+        for client in &clients {
+            let seen = client.block_on(async {
+                let (driving, seen) = probe(client, &server.url("/no-content"), Duration::ZERO);
+                driving.await.unwrap();
+                *seen.lock().unwrap()
+            });
+            assert_eq!(seen, this, "round {round}");
+        }
+        assert_eq!(server.accepted(), 10);
+        wait_for(1);
+        // Until they are listened to, and then some.
+        thread::sleep(Duration::from_millis(2500));
+        assert_eq!((threads("marmot-lookout"), threads("marmot-agent")), (1, 0));
+    }
+    server.close_connections();
+    let end = Instant::now() + Duration::from_secs(10);
+    while clients.iter().any(|client| client.stats().open > 0) {
+        assert!(Instant::now() < end);
+        thread::sleep(Duration::from_millis(20));
+    }
+    drop(clients);
+    wait_for(0);
+    // Two pollers are kept for the next agents.
+    assert!(descriptors() <= before + 8, "{} and {before}", descriptors());
 }
 
 #[test]
@@ -136,8 +175,7 @@ fn callers_who_wait_at_once_run_an_agent_each_until_those_are_idle() {
         thread::sleep(Duration::from_millis(200));
     }
     assert!(server.wait_open(1, Duration::from_secs(5)));
-    // The first agent may be in the hands of the thread that looks after its idle connection.
-    assert!(four_callers(&client, &server.url("/delay/300")) >= 3, "others take their place");
+    assert_eq!(four_callers(&client, &server.url("/delay/300")), 4, "others take their place");
 }
 
 #[test]
