@@ -66,9 +66,9 @@ pub(crate) fn later(waker: Waker) {
 /// Runs the deferred wakes of this thread. A wake may defer more of them; those run too.
 pub(crate) fn flush(due: &Due) {
     loop {
-        let mut list = LATER.with_borrow_mut(|later| later.as_mut().map(mem::take)).unwrap_or_default();
+        let list = LATER.with_borrow_mut(|later| later.as_mut().filter(|later| !later.is_empty()).map(mem::take));
+        let Some(mut list) = list else { return };
         match list.len() {
-            0 => return,
             1 => list.drain(..).for_each(wake),
             _ => {
                 due.add(&mut list);
@@ -128,9 +128,15 @@ impl Due {
         if !self.any.load(Ordering::Relaxed) || RUNNING.replace(true) {
             return;
         }
-        let rest = mem::take(&mut *self.lock());
+        let mut rest = mem::take(&mut *self.lock());
         self.any.store(false, Ordering::Relaxed);
-        rest.into_iter().for_each(wake);
+        rest.drain(..).for_each(wake);
+        // The list goes back, for its memory.
+        let mut list = self.lock();
+        if list.is_empty() && list.capacity() < rest.capacity() {
+            *list = rest;
+        }
+        drop(list);
         RUNNING.set(false);
     }
 }
