@@ -25,11 +25,12 @@ const MOST_REQUESTS: u32 = 2_000;
 
 const THREADS: [usize; 3] = [1, 2, 4];
 
-/// Requests at once for any number of threads, and how many there are in all.
-const THREADED: (usize, usize) = (64, 64 * 300);
+/// Requests at once for any number of threads, and how many there are in all: a second of work and more, as a client that looks
+/// at its load before it takes another thread needs some tenths of one for that.
+const THREADED: (usize, usize) = (64, 64 * 1_500);
 
-/// Downloads over TLS at once for any number of threads, how many each lane makes (a client that looks at its load before it
-/// takes another thread gives that thread the next ones), and the size of each.
+/// Downloads over TLS at once for any number of threads, how many each lane makes (only the next ones go to another thread), and
+/// the size of each.
 const TLS: usize = 8;
 const TLS_EACH: usize = 4;
 const TLS_SIZE: u64 = 64 * MIB;

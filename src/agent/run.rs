@@ -694,26 +694,31 @@ impl Run for Agent {
 }
 
 impl Tend for Agent {
-    fn is_due(&self) -> bool {
-        self.stay != Stay::On || self.selector.is_restless()
+    fn is_restless(&self) -> bool {
+        self.selector.is_restless()
     }
 
-    fn tend(mut self: Box<Self>) {
-        if self.stay != Stay::On {
+    fn is_to_go(&self) -> bool {
+        self.stay != Stay::On
+    }
+
+    fn tend(self: Box<Self>) {
+        if self.is_to_go() {
             return;
         }
-        // Outside of what may panic: whoever is told that the agent is lost finds it gone.
+        // Outlives what may panic: whoever is told that the agent is lost finds it gone.
         let _deferring = wake::defer();
+        let mut agent = self;
         for _ in 0..PASSES {
             // What has come meanwhile is for a thread of the crew: it may call its callers' code.
-            self.with_ledger(|agent| {
+            agent.with_ledger(|agent| {
                 agent.wait(None, || false);
                 agent.turn_with(0);
             });
-            if self.is_idle() {
+            if agent.is_idle() {
                 break;
             }
         }
-        self.leave();
+        agent.leave();
     }
 }

@@ -66,6 +66,8 @@ pub(super) struct Load {
 struct Resting<A> {
     agent: Box<A>,
     since: Instant,
+    /// There is something to look after.
+    looked_after: bool,
 }
 
 impl<A> Clone for Handle<A> {
@@ -78,9 +80,6 @@ impl<A> Drop for Seat<A> {
     fn drop(&mut self) {
         // The agent held this seat, and closed its sockets when it went.
         Poll::keep(&self.poll);
-        if *self.looked_after.get_mut() {
-            lookout::forget();
-        }
     }
 }
 
@@ -226,10 +225,16 @@ impl<A: Run + Tend + 'static> Handle<A> {
             self.wake_up();
             return Some(agent);
         }
-        *place = Some(Resting { agent, since: Instant::now() });
+        let restless = agent.is_restless();
+        *place = Some(Resting { agent, since: Instant::now(), looked_after });
         drop(place);
-        if looked_after && !self.0.looked_after.swap(true, Ordering::Relaxed) {
-            lookout::look_after(Arc::downgrade(&(self.0.clone() as Arc<dyn Place>)));
+        if looked_after {
+            if !self.0.looked_after.swap(true, Ordering::Relaxed) {
+                lookout::look_after(Arc::downgrade(&(self.0.clone() as Arc<dyn Place>)));
+            } else if restless {
+                // What it has heard nobody else hears any more.
+                lookout::call();
+            }
         }
         None
     }
@@ -248,6 +253,9 @@ impl<A: Run + Tend + 'static> Handle<A> {
     /// The agent tells that it goes.
     pub(super) fn leave(&self) {
         self.0.state.store(GONE, Ordering::SeqCst);
+        if self.0.looked_after.swap(false, Ordering::Relaxed) {
+            lookout::call();
+        }
     }
 
     pub(super) fn is_left(&self) -> bool {
@@ -287,13 +295,29 @@ impl<A: Run + Tend + 'static> Place for Seat<A> {
     fn look(&self, heard: bool) -> Seen {
         let mut place = self.lock();
         match &*place {
-            Some(resting) if resting.since.elapsed() < self.rest => return Seen::Lately,
-            Some(resting) if !heard && !resting.agent.is_due() => return Seen::Quiet,
-            _ => self.looked_after.store(false, Ordering::Relaxed),
+            Some(resting) if resting.looked_after => {
+                if resting.since.elapsed() < self.rest {
+                    return Seen::Lately;
+                }
+                if !heard && !resting.agent.is_restless() && !resting.agent.is_to_go() {
+                    return Seen::Quiet;
+                }
+            }
+            _ => {
+                self.leave_alone();
+                return Seen::Away;
+            }
         }
+        self.leave_alone();
         let Some(resting) = place.take() else { return Seen::Away };
         self.state.store(AWAKE, Ordering::SeqCst);
+        // What it carried before is not what it carries.
+        self.rate.store(0, Ordering::Relaxed);
         Seen::Due(resting.agent)
+    }
+
+    fn leave_alone(&self) {
+        self.looked_after.store(false, Ordering::Relaxed);
     }
 }
 

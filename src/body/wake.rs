@@ -132,6 +132,7 @@ impl Due {
         self.any.store(false, Ordering::Relaxed);
         rest.drain(..).for_each(wake);
         // The list goes back, for its memory.
+        rest.shrink_to(MOST_SPARE);
         let mut list = self.lock();
         if list.is_empty() && list.capacity() < rest.capacity() {
             *list = rest;

@@ -76,7 +76,7 @@ impl Poll {
     }
 
     /// By which another poller can listen to this one, as to a socket: it is readable while a [`wait`](Self::wait) would
-    /// hear something.
+    /// end at once.
     pub(crate) fn descriptor(&self) -> Socket {
         self.poller.as_fd().as_raw_fd()
     }
