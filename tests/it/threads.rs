@@ -110,7 +110,8 @@ fn one_thread_looks_after_the_idle_connections_of_all_clients() {
     server.close_connections();
     let end = Instant::now() + Duration::from_secs(10);
     while clients.iter().any(|client| client.stats().open > 0) {
-        assert!(Instant::now() < end);
+        let stats = || clients.iter().map(HttpClient::stats).collect::<Vec<_>>();
+        assert!(Instant::now() < end, "{} open at the server, {:?}", server.open(), stats());
         thread::sleep(Duration::from_millis(20));
     }
     // Nothing is left to look after, though the clients are there.
