@@ -2,20 +2,23 @@
 //!
 //! Registrations are level-triggered. One that libcurl no longer wants is kept until it fires, as it will most likely be
 //! wanted again for the connection's next request; only interest in writing, which fires all the time, is dropped at
-//! once. A closed descriptor is forgotten, as the kernel has forgotten it too.
+//! once. A closed descriptor is forgotten, as the kernel has forgotten it too. A connection is always listened to, also where
+//! the response was there before libcurl had to wait for it: its end is heard while it is idle.
 
 use std::io;
 
 use curl::multi::{Multi, Socket, SocketEvents};
 
 use crate::ffi::poll::{Heard, Poll};
-use crate::ffi::sockets::{self, HeldBack, Interest};
+use crate::ffi::sockets::{self, Change, HeldBack, Interest};
 
 #[derive(Debug, Default)]
 struct Watched {
     wanted: Interest,
     /// What the poller was told; `None` if it does not know the socket.
     registered: Option<Interest>,
+    /// Its opening was told, and its end will be.
+    is_connection: bool,
 }
 
 pub(super) struct Selector {
@@ -50,16 +53,20 @@ impl Selector {
 
     /// Carries out what libcurl wished for since the last call.
     pub(super) fn apply(&mut self, poll: &Poll) -> io::Result<()> {
-        // Closed ones first: libcurl may have been given the same number again since.
-        sockets::take_closed(|socket| {
+        // Before what is wished for: libcurl may have been given the number of a closed one again since.
+        sockets::take_changes(|socket, change| {
             self.sockets.remove(socket);
+            if change == Change::Opened {
+                self.sockets.get_or_add(socket).is_connection = true;
+            }
         });
         let mut wishes = std::mem::take(&mut self.wishes);
         sockets::take_wishes(&mut wishes);
         for (socket, wanted) in &wishes {
             let watched = self.sockets.get_or_add(*socket);
             watched.wanted = *wanted;
-            if self.silent && *wanted == Interest::default() && watched.registered.take().is_some() {
+            let may_close = self.silent && !watched.is_connection;
+            if may_close && *wanted == Interest::default() && watched.registered.take().is_some() {
                 // Fails where it is closed, and forgotten by the kernel, which is all that is wanted.
                 let _ = poll.unregister(*socket);
             }
@@ -73,7 +80,7 @@ impl Selector {
             if let Err(error) = watched.update(poll, *socket) {
                 result = Err(error);
             }
-            if watched.wanted == Interest::default() && watched.registered.is_none() {
+            if watched.wanted == Interest::default() && watched.registered.is_none() && !watched.is_connection {
                 self.sockets.remove(*socket);
             }
         }
@@ -172,7 +179,11 @@ impl Watched {
     fn update(&mut self, poll: &Poll, socket: Socket) -> io::Result<()> {
         let wanted = self.wanted;
         let Some(registered) = self.registered else {
-            return if wanted == Interest::default() { Ok(()) } else { self.register(poll, socket, wanted) };
+            return match wanted == Interest::default() {
+                true if self.is_connection => self.register(poll, socket, Interest { read: true, write: false }),
+                true => Ok(()),
+                false => self.register(poll, socket, wanted),
+            };
         };
         let enough = (registered.read || !wanted.read) && registered.write == wanted.write;
         if enough {
@@ -211,6 +222,33 @@ impl Watched {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ffi::sockets::Ledger;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
+    use std::time::Duration;
+
+    #[test]
+    fn a_connection_is_listened_to_of_which_nothing_was_ever_wanted() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let connect = || {
+            let there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            (listener.accept().unwrap().0, there)
+        };
+        let (poll, mut heard) = (Poll::get().unwrap(), Vec::new());
+        let mut selector = Selector::new(&mut Multi::new()).unwrap();
+        let ledger = sockets::open_ledger(Ledger::default());
+        let (idle, other) = (connect(), connect());
+        sockets::open_one(idle.0.as_raw_fd());
+        // A socket of libcurl's own, which it may close without a word.
+        sockets::wish(other.0.as_raw_fd(), Interest::default());
+        selector.apply(&poll).unwrap();
+        drop((idle.1, other.1));
+        poll.wait(&mut heard, Some(Duration::from_secs(20))).unwrap();
+        assert!(matches!(heard[..], [Heard { socket, .. }] if socket == idle.0.as_raw_fd()), "{heard:?}");
+        assert!(!selector.notice(&poll, &heard[0]).unwrap());
+        assert!(selector.is_restless());
+        assert_eq!(ledger.close().open(), 1);
+    }
 
     #[test]
     fn a_table_finds_what_is_in_it_and_nothing_else() {

@@ -20,11 +20,18 @@ pub(crate) struct Interest {
     pub(crate) write: bool,
 }
 
+/// What libcurl did with the socket of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Opened,
+    Closed,
+}
+
 /// What became of the sockets of one multi handle. It goes from thread to thread with that: see [`open_ledger`].
 #[derive(Default)]
 pub(crate) struct Ledger {
-    /// Descriptors closed by libcurl since the last call of [`take_closed`].
-    closed: Vec<Socket>,
+    /// Descriptors of connections that libcurl opened, or closed, since the last call of [`take_changes`].
+    changes: Vec<(Socket, Change)>,
     /// What libcurl wished for since the last call of [`take_wishes`].
     wishes: Vec<(Socket, Interest)>,
     /// How many connections have a socket.
@@ -242,9 +249,18 @@ pub(crate) fn take_wishes(list: &mut Vec<(Socket, Interest)>) {
     in_ledger(|ledger| std::mem::swap(list, &mut ledger.wishes));
 }
 
-/// Calls `each` with every descriptor that libcurl closed since the last call.
-pub(crate) fn take_closed(each: impl FnMut(Socket)) {
-    in_ledger(|ledger| ledger.closed.drain(..).for_each(each));
+/// Calls `each` with every descriptor that libcurl opened or closed since the last call, in that order.
+pub(crate) fn take_changes(mut each: impl FnMut(Socket, Change)) {
+    in_ledger(|ledger| ledger.changes.drain(..).for_each(|(socket, change)| each(socket, change)));
+}
+
+/// A socket is open. libcurl has yet to wish for something.
+pub(crate) fn open_one(socket: Socket) {
+    in_ledger(|ledger| {
+        ledger.changes.push((socket, Change::Opened));
+        ledger.open += 1;
+    });
+    wish(socket, Interest::default());
 }
 
 /// Makes the handle report the sockets that it opens and closes (`CURLOPT_SOCKOPTFUNCTION`,
@@ -262,8 +278,8 @@ pub(crate) fn report<H>(easy: &mut Easy2<H>) -> Result<(), curl::Error> {
     })
 }
 
-extern "C" fn opened(_client: *mut c_void, _socket: Socket, _purpose: curl_sys::curlsocktype) -> c_int {
-    in_ledger(|ledger| ledger.open += 1);
+extern "C" fn opened(_client: *mut c_void, socket: Socket, _purpose: curl_sys::curlsocktype) -> c_int {
+    open_one(socket);
     // `CURL_SOCKOPT_OK`.
     0
 }
@@ -274,7 +290,7 @@ extern "C" fn closed(_client: *mut c_void, socket: Socket) -> c_int {
         for mark in ledger.marked.iter().filter_map(Weak::upgrade).filter(|mark| mark.socket == socket) {
             mark.unheard.get_or_init(|| mark.look());
         }
-        ledger.closed.push(socket);
+        ledger.changes.push((socket, Change::Closed));
         ledger.open = ledger.open.saturating_sub(1);
     });
     // SAFETY: libcurl hands its own descriptor over to be closed, once.
