@@ -119,12 +119,15 @@ impl Selector {
         self.restless = false;
         for (socket, watched) in &mut self.sockets.watched {
             if watched.wanted == Interest::default() {
-                watched.register(poll, *socket, Interest { read: true, write: false })?;
+                watched.register(poll, *socket, END)?;
             }
         }
         Ok(())
     }
 }
+
+/// By which the end of a connection is heard.
+const END: Interest = Interest { read: true, write: false };
 
 /// Found by their numbers, which are small, and gone through one after another.
 #[derive(Default)]
@@ -177,19 +180,15 @@ impl Table {
 
 impl Watched {
     fn update(&mut self, poll: &Poll, socket: Socket) -> io::Result<()> {
-        let wanted = self.wanted;
-        let Some(registered) = self.registered else {
-            return match wanted == Interest::default() {
-                true if self.is_connection => self.register(poll, socket, Interest { read: true, write: false }),
-                true => Ok(()),
-                false => self.register(poll, socket, wanted),
-            };
-        };
-        let enough = (registered.read || !wanted.read) && registered.write == wanted.write;
+        // An idle connection is listened to for its end.
+        let idle = self.is_connection && self.wanted == Interest::default();
+        let wanted = if idle { END } else { self.wanted };
+        let known = self.registered.unwrap_or_default();
+        let enough = (known.read || !wanted.read) && known.write == wanted.write;
         if enough {
             return Ok(());
         }
-        self.register(poll, socket, Interest { read: registered.read || wanted.read, write: wanted.write })
+        self.register(poll, socket, Interest { read: known.read || wanted.read, write: wanted.write })
     }
 
     fn shrink(&mut self, poll: &Poll, socket: Socket) -> io::Result<()> {
@@ -228,26 +227,35 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_connection_is_listened_to_of_which_nothing_was_ever_wanted() {
+    fn a_connection_is_listened_to_of_which_nothing_was_to_be_read() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let connect = || {
             let there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             (listener.accept().unwrap().0, there)
         };
         let (poll, mut heard) = (Poll::get().unwrap(), Vec::new());
-        let mut selector = Selector::new(&mut Multi::new()).unwrap();
         let ledger = sockets::open_ledger(Ledger::default());
-        let (idle, other) = (connect(), connect());
-        sockets::open_one(idle.0.as_raw_fd());
-        // A socket of libcurl's own, which it may close without a word.
-        sockets::wish(other.0.as_raw_fd(), Interest::default());
-        selector.apply(&poll).unwrap();
-        drop((idle.1, other.1));
-        poll.wait(&mut heard, Some(Duration::from_secs(20))).unwrap();
-        assert!(matches!(heard[..], [Heard { socket, .. }] if socket == idle.0.as_raw_fd()), "{heard:?}");
-        assert!(!selector.notice(&poll, &heard[0]).unwrap());
-        assert!(selector.is_restless());
-        assert_eq!(ledger.close().open(), 1);
+        for had_to_wait in [false, true] {
+            let mut selector = Selector::new(&mut Multi::new()).unwrap();
+            let (idle, other) = (connect(), connect());
+            sockets::open_one(idle.0.as_raw_fd());
+            if had_to_wait {
+                sockets::wish(idle.0.as_raw_fd(), Interest { read: false, write: true });
+                selector.apply(&poll).unwrap();
+                sockets::wish(idle.0.as_raw_fd(), Interest::default());
+            }
+            // A socket of libcurl's own, which it may close without a word.
+            sockets::wish(other.0.as_raw_fd(), Interest::default());
+            selector.apply(&poll).unwrap();
+            poll.wait(&mut heard, Some(Duration::ZERO)).unwrap();
+            assert!(heard.is_empty(), "{heard:?}");
+            drop((idle.1, other.1));
+            poll.wait(&mut heard, Some(Duration::from_secs(20))).unwrap();
+            assert!(matches!(heard[..], [Heard { socket, .. }] if socket == idle.0.as_raw_fd()), "{heard:?}");
+            assert!(!selector.notice(&poll, &heard[0]).unwrap());
+            assert!(selector.is_restless());
+        }
+        assert_eq!(ledger.close().open(), 2);
     }
 
     #[test]
