@@ -5,7 +5,7 @@ use marmot::prelude::*;
 use marmot::{Body, ErrorKind};
 
 use crate::alone::is_alone;
-use crate::support::{Asked, Danted, Nginx, Server, Socks, Squid, Tinyproxy};
+use crate::support::{Asked, Danted, Nginx, Server, Socks, Squid, Tinyproxy, free_port};
 
 fn through(proxy: Proxy) -> HttpClient {
     HttpClient::builder().proxy(proxy).build().unwrap()
@@ -131,8 +131,7 @@ fn refusals_of_a_proxy_name_it_without_its_password() {
     let known = || Proxy::all(&place).basic_auth("anna", "s3cret");
     check(through(known()).get("https://forbidden.test/").unwrap_err(), ErrorKind::ProxyRefused, &["403"]);
     assert_eq!(through(known()).get("http://forbidden.test/").unwrap().status(), 403);
-    // The port of a server that was dropped, so that nothing listens there.
-    let closed = Socks::start(None).port();
+    let closed = free_port();
     let url = format!("http://c4nary:c4nary@127.0.0.1:{closed}");
     let words = [&*format!("the proxy http://127.0.0.1:{closed}"), "connection refused"];
     check(through(Proxy::all(url)).get(target.url("/")).unwrap_err(), ErrorKind::ConnectionFailed, &words);
@@ -265,8 +264,7 @@ fn a_socks_proxy_with_a_password_lets_only_its_users_through() {
     // The proxy lets us through, and the target is not there.
     let socks = Socks::start(None);
     let client = through(Proxy::all(format!("socks5://127.0.0.1:{}", socks.port())));
-    let closed = Socks::start(None).port();
-    let error = client.get(format!("http://127.0.0.1:{closed}/")).unwrap_err();
+    let error = client.get(format!("http://127.0.0.1:{}/", free_port())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ProxyRefused, "{}", error.chain());
     assert_eq!(target.requests().len(), 1);
 }
