@@ -4,12 +4,11 @@
 //! the next agent that somebody lends it, of whatever client: cheaper than a new thread, and no more of them than agents at
 //! work at once.
 
-use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::ffi::fork;
 
@@ -26,23 +25,28 @@ pub(super) trait Run: Send {
 }
 
 struct Crew {
-    /// Agents for the threads that were told to take one.
-    jobs: VecDeque<Box<dyn Run>>,
-    /// Threads that wait for an agent and were not told to take one.
-    free: usize,
+    /// Threads that wait for an agent. The one that came last is the next to get one, as its memory is in the cache still;
+    /// those that are not needed get none, and end.
+    free: Vec<Arc<Place>>,
     /// The process that the threads are of.
     generation: u64,
 }
 
-static CREW: Mutex<Crew> = Mutex::new(Crew { jobs: VecDeque::new(), free: 0, generation: 0 });
-static CALL: Condvar = Condvar::new();
+/// Where a thread waits for an agent.
+#[derive(Default)]
+struct Place {
+    agent: Mutex<Option<Box<dyn Run>>>,
+    call: Condvar,
+}
+
+static CREW: Mutex<Crew> = Mutex::new(Crew { free: Vec::new(), generation: 0 });
 
 fn lock() -> MutexGuard<'static, Crew> {
     let mut crew = CREW.lock().unwrap_or_else(PoisonError::into_inner);
     let generation = fork::generation();
     if crew.generation != generation {
         // Threads do not live on in a forked child, and its parent's agents are not to be touched.
-        let parents = std::mem::replace(&mut *crew, Crew { jobs: VecDeque::new(), free: 0, generation });
+        let parents = std::mem::replace(&mut *crew, Crew { free: Vec::new(), generation });
         std::mem::forget(parents);
     }
     crew
@@ -54,17 +58,13 @@ fn lock() -> MutexGuard<'static, Crew> {
 ///
 /// No thread is free and the system gives no new one; the agent is given back.
 pub(super) fn lend<R: Run + 'static>(agent: Box<R>) -> Result<(), (io::Error, Box<R>)> {
-    let mut crew = lock();
-    if crew.free > 0 {
-        crew.free -= 1;
-        crew.jobs.push_back(agent);
-        drop(crew);
-        CALL.notify_one();
+    let free = lock().free.pop();
+    if let Some(place) = free {
+        place.give(agent);
         return Ok(());
     }
-    drop(crew);
     // The agent crosses in a box that outlives a failure to start.
-    let crossing = std::sync::Arc::new(Mutex::new(Some(agent)));
+    let crossing = Arc::new(Mutex::new(Some(agent)));
     let other = crossing.clone();
     let started = start(move || {
         let agent = other.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -95,22 +95,42 @@ fn guarded(run: impl FnOnce()) {
 
 /// Takes agents until there has been none for a while.
 fn stay() {
-    let mut crew = lock();
-    let mut since = Instant::now();
-    crew.free += 1;
+    let place = Arc::new(Place::default());
     loop {
-        if let Some(agent) = crew.jobs.pop_front() {
+        lock().free.push(place.clone());
+        let Some(agent) = place.wait() else { return };
+        guarded(|| agent.run());
+    }
+}
+
+impl Place {
+    fn lock(&self) -> MutexGuard<'_, Option<Box<dyn Run>>> {
+        self.agent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn give(&self, agent: Box<dyn Run>) {
+        *self.lock() = Some(agent);
+        self.call.notify_one();
+    }
+
+    /// Waits for an agent, for [`LINGER`] at most.
+    fn wait(self: &Arc<Self>) -> Option<Box<dyn Run>> {
+        let mut agent = self.lock();
+        loop {
+            let waited = self.call.wait_timeout_while(agent, LINGER, |agent| agent.is_none());
+            agent = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if let Some(agent) = agent.take() {
+                return Some(agent);
+            }
+            drop(agent);
+            let mut crew = lock();
+            if let Some(at) = crew.free.iter().position(|place| Arc::ptr_eq(place, self)) {
+                crew.free.remove(at);
+                return None;
+            }
+            // Somebody is about to give it one.
             drop(crew);
-            guarded(|| agent.run());
-            crew = lock();
-            crew.free += 1;
-            since = Instant::now();
-            continue;
+            agent = self.lock();
         }
-        if since.elapsed() >= LINGER {
-            crew.free -= 1;
-            return;
-        }
-        crew = CALL.wait_timeout(crew, LINGER).unwrap_or_else(PoisonError::into_inner).0;
     }
 }
