@@ -76,6 +76,11 @@ impl Limits {
         self.agents.unwrap_or_else(|| cores().min(USUAL_AGENTS))
     }
 
+    /// Whether libcurl is told of limits.
+    fn concern_libcurl(&self) -> bool {
+        self.connections.is_some() || self.connections_per_host.is_some() || self.streams.is_some()
+    }
+
     /// Each agent would keep limits on connections for itself.
     fn are_kept_by_one(&self) -> bool {
         self.connections.is_some() || self.connections_per_host.is_some() || wall::waits_with_select()

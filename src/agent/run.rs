@@ -129,6 +129,9 @@ pub(super) struct Agent {
     most: Option<usize>,
     /// Where libcurl cannot use all descriptors: what is left of those that it can.
     room: Option<Room>,
+    /// Nothing of its transfers is left in the multi handle but connections and names: no limits of the client's, nothing of
+    /// TLS, and nothing under way for a transfer that broke off.
+    tidy: bool,
     closing: bool,
     shut_down: Option<ShutDown>,
 }
@@ -164,7 +167,7 @@ impl Agent {
         pool: Arc<Pool>,
         counters: Arc<Counters>,
     ) -> Result<Self, curl::MultiError> {
-        let mut multi = Multi::new();
+        let mut multi = Multi::get();
         let room = wall::waits_with_select().then(Room::default);
         if let Some(total) = limits.connections {
             multi.set_max_total_connections(total)?;
@@ -208,6 +211,7 @@ impl Agent {
             limited: limits.connections.is_some() || limits.connections_per_host.is_some() || room.is_some(),
             stay,
             most: limits.connections,
+            tidy: room.is_none() && !limits.concern_libcurl(),
             room,
             closing: false,
             shut_down: None,
@@ -293,6 +297,21 @@ impl Agent {
         if let Some(agent) = busy {
             // Without a thread the agent is dropped, and tells all who wait for it.
             let _ = crew::lend(agent);
+        }
+    }
+
+    /// Lets another agent, of whatever client, have the multi handle, if nothing of this one's is left in it.
+    fn vacate(&mut self) {
+        if !self.tidy || !self.is_idle() || self.is_called() || thread::panicking() || !sockets::may_open_ledger() {
+            return;
+        }
+        let forgotten = self.with_ledger(|agent| {
+            let forgotten = agent.multi.forget();
+            agent.follow_sockets();
+            forgotten && agent.is_idle() && sockets::open() == 0
+        });
+        if forgotten && self.selector.release(self.handle.poll()) {
+            self.multi.vacate();
         }
     }
 
@@ -420,6 +439,7 @@ impl Agent {
         // With no more connections than transfers none is idle. A connection that transfers share spoils this count, but
         // only towards a new connection that was not needed; transfers that may share one are left alone.
         let running = self.transfers.len();
+        self.tidy &= easy.get_ref().transfer.begins_at_once();
         let plain = easy.get_ref().transfer.is_plain();
         if plain && !self.limited && running >= BURST && sockets::open() <= running {
             let _ = easy.fresh_connect(true);
@@ -506,6 +526,7 @@ impl Agent {
     fn remove(&mut self, slot: usize) {
         match self.transfers.try_remove(slot) {
             Some(Slot::Running(easy)) => {
+                self.tidy = false;
                 if let Ok(easy) = self.multi.remove2(easy.into_inner()) {
                     self.pool.give(easy);
                 }
@@ -583,7 +604,10 @@ impl Agent {
                         Counters::add(&self.counters.reused);
                     }
                 }
-                Err(_) => Counters::add(&self.counters.failed),
+                Err(_) => {
+                    self.tidy = false;
+                    Counters::add(&self.counters.failed);
+                }
             }
             if transfer::finish(&mut easy, result, os_error) {
                 // The slot was just freed and is the next to be given.
@@ -677,6 +701,7 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
+        self.vacate();
         self.handle.leave();
     }
 }

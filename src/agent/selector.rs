@@ -45,6 +45,18 @@ impl Selector {
         Ok(Self { sockets: Table::default(), wishes: Vec::new(), restless: false, silent: false })
     }
 
+    /// Listens to nothing any more, unless libcurl wants to hear of something. Returns whether that is so. What is open still
+    /// is libcurl's own, as its resolver's.
+    pub(super) fn release(&mut self, poll: &Poll) -> bool {
+        let watched = &self.sockets.watched;
+        let quiet = watched.iter().all(|(_, watched)| watched.wanted == Interest::default());
+        quiet
+            && watched
+                .iter()
+                .filter(|(_, watched)| watched.registered.is_some())
+                .all(|(socket, _)| poll.unregister(*socket).is_ok())
+    }
+
     /// libcurl's own transfers, those of DNS over HTTPS, do not tell when they close a socket. From now on a registration is
     /// not kept beyond the wish for it, or the next socket with that number would be taken for watched.
     pub(super) fn expect_silence(&mut self) {
@@ -236,7 +248,7 @@ mod tests {
         let (poll, mut heard) = (Poll::get().unwrap(), Vec::new());
         let ledger = sockets::open_ledger(Ledger::default());
         for had_to_wait in [false, true] {
-            let mut selector = Selector::new(&mut Multi::new()).unwrap();
+            let mut selector = Selector::new(&mut Multi::get()).unwrap();
             let (idle, other) = (connect(), connect());
             sockets::open_one(idle.0.as_raw_fd());
             if had_to_wait {

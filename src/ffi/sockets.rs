@@ -54,6 +54,11 @@ pub(crate) fn open_ledger(ledger: Ledger) -> OpenLedger {
     OpenLedger { before: LEDGER.replace(Some(ledger)) }
 }
 
+/// Whether a ledger can be opened on this thread: it is not about to end.
+pub(crate) fn may_open_ledger() -> bool {
+    LEDGER.try_with(|_| ()).is_ok()
+}
+
 /// See [`open_ledger`].
 pub(crate) struct OpenLedger {
     /// The ledger of an agent whose callback runs another agent.

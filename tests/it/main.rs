@@ -100,6 +100,7 @@ mod secrets;
 mod security;
 mod stats;
 mod streaming;
+mod successors;
 #[cfg(feature = "stripe")]
 mod stripe;
 #[cfg(feature = "stripe")]
