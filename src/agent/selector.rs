@@ -248,7 +248,7 @@ mod tests {
         let (poll, mut heard) = (Poll::get().unwrap(), Vec::new());
         let ledger = sockets::open_ledger(Ledger::default());
         for had_to_wait in [false, true] {
-            let mut selector = Selector::new(&mut Multi::get()).unwrap();
+            let mut selector = Selector::new(&mut Multi::new()).unwrap();
             let (idle, other) = (connect(), connect());
             sockets::open_one(idle.0.as_raw_fd());
             if had_to_wait {
